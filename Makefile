@@ -1,0 +1,40 @@
+# Every verb brings what it needs first; `make help` lists them.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+LANGUAGES := python java node
+
+.PHONY: help setup test bench perf lint format report clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup:  ## bring everything that is missing; the second time this does nothing
+	@scripts/setup
+
+bench: setup  ## the main job: a surge offloaded to each language in turn, then the comparison
+	@set -e; for language in $(LANGUAGES); do $(BIN)/bench run $$language; done
+	@$(BIN)/bench compare
+
+test:  ## bring everything, then lint, check types and run all tests
+	@scripts/setup tests
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest
+
+lint: setup  ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup  ## put the Python code into its one format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+perf: setup  ## what our own code costs: tokenizers, local service, switched-off offload
+	$(BIN)/python -m functions.speed
+
+report: setup  ## tables, plots and one HTML page from the newest runs in results/
+	$(BIN)/bench report
+
+clean:  ## remove what was built; what set-up brought and the records in results/ stay
+	rm -rf .aws-sam .mypy_cache .ruff_cache .pytest_cache report *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.runtimes/*' -prune -exec rm -rf {} +
