@@ -1,0 +1,88 @@
+"""The topology, and nothing else: source → tokenizer → sink.
+
+Submit it with `flink run --pyModule flink_job.job --settings JSON`; the settings are
+`flink_job.settings.JobSettings`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pyflink.common import Types, WatermarkStrategy
+from pyflink.datastream import CheckpointingMode, DataStream, StreamExecutionEnvironment
+from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.java_gateway import get_gateway
+
+from flink_job import sink, source, tokenizer
+from flink_job.settings import JobSettings
+
+# Flink's default for small jobs, written down because the lanes below depend on it.
+_MAX_PARALLELISM = 128
+
+
+def build(env: StreamExecutionEnvironment, settings: JobSettings) -> None:
+    """Add the whole job to `env`."""
+    env.set_parallelism(settings.parallelism)
+    env.set_max_parallelism(_MAX_PARALLELISM)
+    env.enable_checkpointing(settings.checkpoint_ms, CheckpointingMode.EXACTLY_ONCE)
+    # Vertices of their own, or the metrics would say nothing about the flatmap.
+    tokens = _tokenizer(_source(env, settings), settings).disable_chaining().name(tokenizer.VERTEX)
+    lines = tokens.process(sink.Collect(), Types.STRING()).start_new_chain().name(sink.VERTEX)
+    lines.sink_to(sink.file_sink(settings.output)).name("files")
+
+
+def _source(env: StreamExecutionEnvironment, settings: JobSettings) -> DataStream:
+    """The sequence and its pacing are one vertex: unchained, the sequence would fill the network
+    buffers with thousands of numbers, and checkpoint barriers would wait behind them."""
+    last = source.batch_count(settings) + settings.max_parallelism - 1
+    return (
+        env.from_source(
+            NumberSequenceSource(0, last),
+            WatermarkStrategy.no_watermarks(),
+            "sequence",
+            Types.LONG(),
+        )
+        .set_parallelism(1)
+        .map(source.PacedSource(settings), Types.PICKLED_BYTE_ARRAY())
+        .set_parallelism(1)
+        .name(source.VERTEX)
+    )
+
+
+def _tokenizer(batches: DataStream, settings: JobSettings) -> DataStream:
+    if settings.method == "none":
+        return batches.rebalance().process(tokenizer.Tokenizer(settings), Types.STRING())
+    keys = _lane_keys(settings.max_parallelism)
+    return batches.key_by(lambda batch: keys[batch.number % len(keys)], Types.LONG()).process(
+        tokenizer.OffloadingTokenizer(settings), Types.STRING()
+    )
+
+
+def _lane_keys(lanes: int) -> list[int]:
+    """One key a lane, such that `lanes` subtasks get one lane each, and half as many get two.
+
+    Flink hashes a key to a key group and gives each subtask a range of those.
+    """
+    group_of = get_gateway().jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment
+    keys = {}
+    key = 0
+    while len(keys) < lanes:
+        keys.setdefault(
+            group_of.assignToKeyGroup(key, _MAX_PARALLELISM) * lanes // _MAX_PARALLELISM, key
+        )
+        key += 1
+    return [keys[lane] for lane in range(lanes)]
+
+
+def main() -> None:
+    """Read the settings and submit the job."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--settings", required=True, help="JobSettings as one JSON object")
+    settings = JobSettings.from_json(arguments.parse_args().settings)
+    env = StreamExecutionEnvironment.get_execution_environment()
+    build(env, settings)
+    env.execute(f"tokenize ({settings.method})")
+
+
+if __name__ == "__main__":
+    main()

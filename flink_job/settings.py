@@ -1,0 +1,63 @@
+"""What a job is told when it is submitted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Method = Literal["none", "operator", "source"]
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """All settings of one job; travels as one JSON object on the command line.
+
+    Attributes:
+        method: who offloads. "none": nobody, the tokenizer is a plain flatmap; "operator": the
+            tokenizer itself; "source": the source, before the tokenizer.
+        workload, seed: what the sentences are; see `flink_job.workloads`.
+        shape: the offered rate over time, in the notation of `flink_job.shapes`.
+        length_s: how long the schedule is, in seconds.
+        batch_size, linger_ms: a batch closes at this many sentences or this long after its first.
+        capacity_per_s: declared capacity of each local tokenizer subtask in sentences/s; None:
+            as fast as it can.
+        cost: how often each sentence is tokenized, here and in Lambda alike.
+        parallelism: subtasks of the tokenizer and of the sink to start with.
+        max_parallelism: the most subtasks of the tokenizer that the job may be scaled to.
+        ordered: tokens go downstream in source order.
+        function, endpoint_url, region: the Lambda to call; endpoint_url None is AWS itself.
+        call_timeout_ms: a batch whose answer takes longer is tokenized locally.
+        control: `host:port` of the controller.
+        output: folder for the sink's files.
+        checkpoint_ms: checkpoint interval.
+    """
+
+    method: Method
+    workload: str
+    seed: int
+    shape: str
+    length_s: float
+    control: str
+    output: str
+    batch_size: int = 100
+    linger_ms: float = 50.0
+    capacity_per_s: float | None = None
+    cost: int = 1
+    parallelism: int = 1
+    max_parallelism: int = 1
+    ordered: bool = False
+    function: str | None = None
+    endpoint_url: str | None = None
+    region: str | None = None
+    call_timeout_ms: float = 3000.0
+    checkpoint_ms: int = 1000
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> JobSettings:
+        """The inverse of `to_json`. Raises TypeError for an unknown or missing setting."""
+        return JobSettings(**json.loads(text))

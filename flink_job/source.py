@@ -1,0 +1,68 @@
+"""The source: open loop. Every sentence has a moment at which it is due, whether or not the job
+gets round to it, so that back-pressure cannot hide the lateness that it causes."""
+
+from __future__ import annotations
+
+import time
+
+from pyflink.datastream import MapFunction, RuntimeContext
+
+from flink_job.batch import Batch
+from flink_job.control import Control
+from flink_job.settings import JobSettings
+from flink_job.shapes import batches, parse
+from flink_job.workloads import workload
+
+VERTEX = "source"
+
+
+def batch_count(settings: JobSettings) -> int:
+    """How many batches the schedule has."""
+    return len(_plan(settings))
+
+
+def _plan(settings: JobSettings):  # type: ignore[no-untyped-def]
+    return batches(
+        parse(settings.shape), settings.length_s, settings.batch_size, settings.linger_ms
+    )
+
+
+class PacedSource(MapFunction):  # type: ignore[misc]
+    """Turns the n-th number of a sequence into the n-th batch, not before the batch closes.
+
+    Numbers beyond the last batch become end markers. Running behind, it sends at once.
+    """
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._plan = _plan(self._settings)
+        self._workload = workload(self._settings.workload, self._settings.seed)
+        self._sentences = runtime_context.get_metrics_group().counter("sentences")
+        self._control = Control(
+            self._settings.control, VERTEX, runtime_context.get_index_of_this_subtask()
+        )
+        self._start_s: float | None = None
+
+    def close(self) -> None:
+        self._control.close()
+
+    def map(self, number: int) -> Batch:
+        if self._start_s is None:
+            self._start_s = self._control.wait_for_start()
+        if number >= len(self._plan):
+            return Batch(number, 0, 0.0, 0.0, [])
+        planned = self._plan[number]
+        # Made before the wait: making sentences must not make them late.
+        sentences = self._workload.sentences(planned.first, planned.count)
+        time.sleep(max(0.0, self._start_s + planned.closes_s - time.time()))
+        self._sentences.inc(planned.count)
+        start_ms = self._start_s * 1000
+        return Batch(
+            number,
+            planned.first,
+            start_ms + planned.due_first_s * 1000,
+            start_ms + planned.due_last_s * 1000,
+            sentences,
+        )
