@@ -65,6 +65,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "tokens": "int",
         "round": "int",
         "phase": "str",
+        "environment": "int",
         "call_number": "int",
         "compute_ms": "float",
         "duration_ms": "float?",

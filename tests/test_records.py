@@ -20,6 +20,7 @@ CALL: dict[str, Any] = {
     "tokens": 950,
     "round": 0,
     "phase": "steady",
+    "environment": 0,
     "call_number": 3,
     "compute_ms": 0.5,
     "wall_ms": 2,
