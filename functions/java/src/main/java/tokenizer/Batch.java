@@ -1,0 +1,171 @@
+package tokenizer;
+
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.util.ArrayList;
+
+/**
+ * A valid event: sentences, and how many times to tokenize them.
+ *
+ * <p>Reads the event's JSON. Lambda passes on nothing but valid JSON, so its syntax is not checked
+ * again; its content is.
+ */
+final class Batch {
+    private static final int MAX_COST = 1_000_000;
+
+    final String[] sentences;
+    final int cost;
+
+    private Batch(String[] sentences, int cost) {
+        this.sentences = sentences;
+        this.cost = cost;
+    }
+
+    /** @throws InvalidBatch if the event breaks the contract */
+    static Batch parse(byte[] json) {
+        return new Reader(json).batch();
+    }
+
+    private static final class Reader {
+        private final byte[] json;
+        private int at = 0;
+
+        private boolean hasSentences = false;
+        private ArrayList<String> sentences; // null: not a list
+        private int notString; // index of the first sentence that is not a string, or -1
+        private double cost = 1;
+
+        Reader(byte[] json) {
+            this.json = json;
+        }
+
+        Batch batch() {
+            if (next() != '{') throw new InvalidBatch("the event is not an object");
+            readObject();
+            if (!hasSentences) throw new InvalidBatch("the event has no sentences");
+            if (sentences == null) throw new InvalidBatch("sentences is not a list");
+            if (notString >= 0) {
+                throw new InvalidBatch("sentence " + notString + " is not a string");
+            }
+            if (!(cost >= 1 && cost <= MAX_COST && cost == (int) cost)) {
+                throw new InvalidBatch("cost is not an integer from 1 to " + MAX_COST);
+            }
+            return new Batch(sentences.toArray(new String[0]), (int) cost);
+        }
+
+        /** Reads the members of the event. Of several with one name the last one counts. */
+        private void readObject() {
+            at++;
+            while (next() != '}') {
+                String name = readString();
+                next();
+                if (name.equals("sentences")) {
+                    readSentences();
+                } else if (name.equals("cost")) {
+                    readCost();
+                } else {
+                    skipValue();
+                }
+            }
+        }
+
+        private void readSentences() {
+            hasSentences = true;
+            sentences = null;
+            notString = -1;
+            if (json[at] != '[') {
+                skipValue();
+                return;
+            }
+            sentences = new ArrayList<>();
+            at++;
+            while (next() != ']') {
+                if (json[at] == '"') {
+                    sentences.add(readString());
+                } else {
+                    if (notString < 0) notString = sentences.size();
+                    skipValue();
+                }
+            }
+            at++;
+        }
+
+        private void readCost() {
+            int start = at;
+            boolean number = json[at] == '-' || (json[at] >= '0' && json[at] <= '9');
+            skipValue();
+            cost = number ? Double.parseDouble(new String(json, start, at - start, ISO_8859_1)) : 0;
+        }
+
+        private void skipValue() {
+            int depth = 0;
+            do {
+                switch (next()) {
+                    case '"':
+                        readString();
+                        break;
+                    case '{':
+                    case '[':
+                        depth++;
+                        at++;
+                        break;
+                    case '}':
+                    case ']':
+                        depth--;
+                        at++;
+                        break;
+                    default:
+                        skipLiteral();
+                }
+            } while (depth > 0);
+        }
+
+        /** Skips a number, true, false or null. */
+        private void skipLiteral() {
+            while (json[at] > ' ' && json[at] != ',' && json[at] != ']' && json[at] != '}') at++;
+        }
+
+        private String readString() {
+            int start = ++at;
+            while (json[at] >= 0 && json[at] != '"' && json[at] != '\\') at++;
+            if (json[at] == '"') return new String(json, start, at++ - start, ISO_8859_1);
+            StringBuilder text = new StringBuilder();
+            while (true) {
+                while (json[at] != '"' && json[at] != '\\') at++;
+                if (at > start) text.append(new String(json, start, at - start, UTF_8));
+                if (json[at++] == '"') return text.toString();
+                text.append(readEscape());
+                start = at;
+            }
+        }
+
+        private char readEscape() {
+            byte c = json[at++];
+            switch (c) {
+                case 'b':
+                    return '\b';
+                case 'f':
+                    return '\f';
+                case 'n':
+                    return '\n';
+                case 'r':
+                    return '\r';
+                case 't':
+                    return '\t';
+                case 'u':
+                    int unit = 0;
+                    for (int i = 0; i < 4; i++) unit = unit << 4 | Character.digit(json[at++], 16);
+                    return (char) unit;
+                default:
+                    return (char) c;
+            }
+        }
+
+        /** The first byte of what comes next. Spaces, commas and colons only separate. */
+        private byte next() {
+            while (json[at] <= ' ' || json[at] == ',' || json[at] == ':') at++;
+            return json[at];
+        }
+    }
+}

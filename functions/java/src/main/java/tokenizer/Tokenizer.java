@@ -1,0 +1,67 @@
+package tokenizer;
+
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+
+/** The token rule of CONTRACT.md. */
+final class Tokenizer {
+    /** ASCII code point → lower case, 0 for separators. */
+    private static final byte[] ASCII = ascii();
+
+    private Tokenizer() {}
+
+    /** The tokens of a sentence, in order, in lower case, joined by single spaces. */
+    static String tokenize(String sentence) {
+        int length = sentence.length();
+        byte[] out = new byte[length];
+        int end = 0;
+        boolean separated = false;
+        for (int i = 0; i < length; i++) {
+            char unit = sentence.charAt(i);
+            if (unit > 127) return tokenizeUnicode(sentence);
+            byte lower = ASCII[unit];
+            if (lower == 0) {
+                separated = end > 0;
+            } else {
+                if (separated) out[end++] = ' ';
+                separated = false;
+                out[end++] = lower;
+            }
+        }
+        return new String(out, 0, end, ISO_8859_1);
+    }
+
+    private static String tokenizeUnicode(String sentence) {
+        int length = sentence.length();
+        char[] out = new char[length];
+        int end = 0;
+        boolean separated = false;
+        for (int i = 0; i < length; i++) {
+            int codePoint = sentence.codePointAt(i);
+            if (codePoint > 0xFFFF) i++;
+            int lower = UnicodeTable.lower(codePoint);
+            if (lower == 0) {
+                separated = end > 0;
+                continue;
+            }
+            if (separated) out[end++] = ' ';
+            separated = false;
+            if (lower > 0xFFFF) {
+                out[end++] = Character.highSurrogate(lower);
+                out[end++] = Character.lowSurrogate(lower);
+            } else {
+                out[end++] = (char) lower;
+            }
+        }
+        return new String(out, 0, end);
+    }
+
+    private static byte[] ascii() {
+        byte[] lower = new byte[128];
+        for (char c = '0'; c <= '9'; c++) lower[c] = (byte) c;
+        for (char c = 'a'; c <= 'z'; c++) {
+            lower[c] = (byte) c;
+            lower[c - 'a' + 'A'] = (byte) c;
+        }
+        return lower;
+    }
+}

@@ -1,0 +1,63 @@
+"""The Lambda handler in Python. The event, the answer and the errors are in CONTRACT.md."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from . import encode, tokenize
+
+_MAX_COST = 1_000_000
+_RUNTIME = ".".join(map(str, sys.version_info[:3]))
+
+_first_call = True
+
+
+class InvalidBatch(Exception):
+    """The event is not a batch of sentences."""
+
+
+def handler(event: Any, context: object) -> dict[str, Any]:
+    """Answer a batch of sentences with their tokens.
+
+    Raises:
+        InvalidBatch: the event breaks the contract.
+    """
+    global _first_call
+    first_call, _first_call = _first_call, False
+    sentences, cost = _parse(event)
+    started = time.perf_counter_ns()
+    for _ in range(cost):
+        tokens = [encode(tokenize(sentence)) for sentence in sentences]
+    return {
+        "tokens": tokens,
+        "compute_ns": time.perf_counter_ns() - started,
+        "first_call": first_call,
+        "language": "python",
+        "runtime": _RUNTIME,
+    }
+
+
+def _parse(event: Any) -> tuple[list[str], int]:
+    """The sentences and the cost of a valid event."""
+    if not isinstance(event, dict):
+        raise InvalidBatch("the event is not an object")
+    if "sentences" not in event:
+        raise InvalidBatch("the event has no sentences")
+    sentences = event["sentences"]
+    if not isinstance(sentences, list):
+        raise InvalidBatch("sentences is not a list")
+    for index, sentence in enumerate(sentences):
+        if not isinstance(sentence, str):
+            raise InvalidBatch(f"sentence {index} is not a string")
+    cost = event.get("cost", 1)
+    # By value, so that 2.0 is 2: JavaScript cannot tell them apart.
+    if (
+        isinstance(cost, bool)
+        or not isinstance(cost, int | float)
+        or not 1 <= cost <= _MAX_COST
+        or cost != int(cost)
+    ):
+        raise InvalidBatch(f"cost is not an integer from 1 to {_MAX_COST}")
+    return sentences, int(cost)
