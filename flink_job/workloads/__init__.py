@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from flink_job.workloads.nexmark import Nexmark
 from flink_job.workloads.random_sentences import RandomSentences
 from flink_job.workloads.stream import Workload
+from flink_job.workloads.ysb import Ysb
 
 __all__ = ["WORKLOADS", "Workload", "workload"]
 
-WORKLOADS: dict[str, type[Workload]] = {kind.name: kind for kind in (RandomSentences,)}
+WORKLOADS: dict[str, type[Workload]] = {kind.name: kind for kind in (RandomSentences, Nexmark, Ysb)}
 
 
 def workload(name: str, seed: int) -> Workload:

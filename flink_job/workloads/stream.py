@@ -1,8 +1,8 @@
 """What all workloads share: random access to a stream that is drawn block by block.
 
 Chance comes from SHAKE-128 over (workload, seed, purpose, number): a standard function, so that the
-same seed gives the same stream in every process, on every machine and with every Python, and three
-times as fast as `random.Random`.
+same seed gives the same stream in every process, on every machine and with every Python, a whole
+block in one draw.
 """
 
 from __future__ import annotations
@@ -43,8 +43,12 @@ class Workload(ABC):
 
     def draws(self, purpose: str, number: int, count: int) -> tuple[int, ...]:
         """`count` uniform 16-bit numbers that belong to this seed, `purpose` and `number`."""
+        return struct.unpack(f"<{count}H", self.noise(purpose, number, 2 * count))
+
+    def noise(self, purpose: str, number: int, size: int) -> bytes:
+        """`size` uniform bytes that belong to this seed, `purpose` and `number`."""
         key = f"{self.name}/{self.seed}/{purpose}/{number}".encode()
-        return struct.unpack(f"<{count}H", hashlib.shake_128(key).digest(2 * count))
+        return hashlib.shake_128(key).digest(size)
 
 
 def below(limit: int, draw: int) -> int:
