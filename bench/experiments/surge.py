@@ -1,0 +1,262 @@
+"""One Flink job through one rate shape, watched and steered: samples, decisions, batches, ledger."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from bench import ledger
+from bench.controller import Controller
+from bench.flink import Cluster, FlinkError, poll, wait_until
+from bench.lambdas.target import Target
+from bench.metrics import JobMonitor
+from bench.policy import Decision, Policy, Sample
+from bench.records import Run
+from flink_job.settings import JobSettings
+from flink_job.shapes import Shape, parse
+
+_POLL_S = 0.25
+_CONNECT_TIMEOUT_S = 90.0
+# From "everybody is connected" to the first sentence: time for the start signal to arrive.
+_LEAD_S = 0.5
+# A directive that has not reached every subtask by then is recorded as not applied.
+_APPLY_TIMEOUT_S = 0.25
+
+Method = Literal["none", "operator", "source", "always"]
+
+
+@dataclass(frozen=True)
+class Surge:
+    """One job to run.
+
+    Attributes:
+        method: "none": nothing is done; "operator", "source": who offloads; "always": every batch
+            goes to Lambda, surge or not.
+        language: of the function, None when nothing is offloaded.
+        shape: the offered rate, in the notation of `flink_job.shapes`.
+        capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
+        max_in_flight: calls that may be in flight at once.
+    """
+
+    method: Method
+    shape: str
+    length_s: float
+    language: str | None = None
+    repetition: int = 1
+    seed: int = 1
+    workload: str = "sentences"
+    cost: int = 1
+    batch_size: int = 100
+    linger_ms: float = 50.0
+    capacity_per_s: float | None = 2000.0
+    parallelism: int = 1
+    max_in_flight: int = 8
+    ordered: bool = False
+
+    @property
+    def name(self) -> str:
+        """The surge's id within a run."""
+        parts = [self.method, self.language, "ordered" if self.ordered else None]
+        return "-".join(p for p in parts if p) + f"-{self.repetition}"
+
+    def job_settings(self, target: Target | None, control: str, output: str) -> JobSettings:
+        """What the job is told."""
+        function = target.functions[self.language] if target and self.language else None
+        return JobSettings(
+            method="operator" if self.method == "always" else self.method,
+            workload=self.workload,
+            seed=self.seed,
+            shape=self.shape,
+            length_s=self.length_s,
+            control=control,
+            output=output,
+            batch_size=self.batch_size,
+            linger_ms=self.linger_ms,
+            capacity_per_s=self.capacity_per_s,
+            cost=self.cost,
+            parallelism=self.parallelism,
+            max_parallelism=self.parallelism,
+            ordered=self.ordered,
+            function=function,
+            endpoint_url=target.endpoint_url if target else None,
+            region=target.region if target else None,
+        )
+
+
+class SurgeFailed(Exception):
+    """The job failed, or its output is not what must come out. What was measured is recorded."""
+
+
+def drive(
+    surge: Surge,
+    run: Run,
+    cluster: Cluster,
+    target: Target | None,
+    policy: Policy | None,
+    progress: Callable[[float], None] = lambda seconds: None,
+) -> ledger.Ledger:
+    """Run one surge to its end and record everything about it.
+
+    Args:
+        policy: decides what to offload; None: nothing is decided, as for "none" and "always".
+        progress: told the seconds of the schedule that have passed.
+
+    Raises:
+        SurgeFailed: the job failed, or something was lost, duplicated or wrong.
+    """
+    output = run.folder / "output" / surge.name
+    shape = parse(surge.shape)
+    with Controller() as controller:
+        settings = surge.job_settings(target, controller.address, str(output.resolve()))
+        run.write(
+            "surge",
+            surge=surge.name,
+            environment=target.label if target else "no Lambda",
+            shape=shape.to_dict(),
+            policy=policy.name if policy else None,
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **{k: v for k, v in asdict(surge).items() if k != "shape"},
+        )
+        job = cluster.submit("flink_job.job", "--settings", settings.to_json())
+        try:
+            start_at_s = _start(surge, cluster, controller, job)
+            monitor = JobMonitor(cluster.rest, job, shape.count, start_at_s, surge.parallelism)
+            _steer(surge, run, cluster, controller, job, monitor, policy, progress)
+            if (state := cluster.state(job)) != "FINISHED":
+                raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
+        except BaseException:
+            cluster.cancel_quietly(job)
+            raise
+        finally:
+            lines = list(ledger.read_output(output)) if output.exists() else []
+            start_ms = (controller.directive.start_at_s or 0.0) * 1000
+            for line in lines:
+                run.write("batch", surge=surge.name, **batch_record(line, start_ms))
+            if surge.language:
+                run.write("lambda", surge=surge.name, **calls_record(lines, target))
+    return _settle(surge, run, settings, lines)
+
+
+def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> float:
+    """Wait until every subtask is there, then give the signal; returns the start, epoch s."""
+    wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
+    expected = 1 if surge.method == "none" else 1 + surge.parallelism
+    wait_until(
+        lambda: len(controller.connected()) >= expected,
+        _CONNECT_TIMEOUT_S,
+        "every subtask to connect to the controller",
+    )
+    start_at_s = time.time() + _LEAD_S
+    share = 1.0 if surge.method == "always" else 0.0
+    in_flight = -(-surge.max_in_flight // surge.parallelism) if share else 0
+    controller.publish(start_at_s=start_at_s, share=share, in_flight=in_flight)
+    return start_at_s
+
+
+def _steer(
+    surge: Surge,
+    run: Run,
+    cluster: Cluster,
+    controller: Controller,
+    job: str,
+    monitor: JobMonitor,
+    policy: Policy | None,
+    progress: Callable[[float], None],
+) -> None:
+    """Poll, decide and publish until the job has ended."""
+    state = policy.initial() if policy else None
+    directed: tuple[float, int] = (0.0, 0)
+    for _ in poll(_POLL_S):
+        if cluster.state(job) not in ("RUNNING", "CREATED", "RESTARTING"):
+            return
+        try:
+            measured = monitor.sample()
+        except FlinkError:
+            continue  # The job ended between the two questions.
+        if measured is None:
+            continue
+        run.write("sample", surge=surge.name, **measured)
+        progress(measured["at_ms"] / 1000)
+        if policy is None:
+            continue
+        state, decision = policy.step(state, Sample.of(measured))
+        applied_ms = None
+        wanted = (decision.share, -(-decision.in_flight // surge.parallelism))
+        if wanted != directed:
+            number = controller.publish(share=wanted[0], in_flight=wanted[1])
+            applied_ms = controller.wait_applied(number, _APPLY_TIMEOUT_S)
+            directed = wanted
+        run.write("decision", surge=surge.name, **decision_record(measured, decision, applied_ms))
+
+
+def decision_record(
+    measured: dict[str, Any], decision: Decision, applied_ms: float | None
+) -> dict[str, Any]:
+    """The fields of a `decision` record."""
+    return {
+        "at_ms": measured["at_ms"],
+        "overloaded": decision.overloaded,
+        "share": decision.share,
+        "in_flight": decision.in_flight,
+        "reason": decision.reason,
+        "applied_ms": applied_ms,
+        "inputs": {k: v for k, v in measured.items() if k != "gauges"},
+    }
+
+
+def batch_record(line: dict[str, Any], start_ms: float) -> dict[str, Any]:
+    """The fields of a `batch` record: a line of the sink, in ms since the schedule's start."""
+    returned_ms = line["returned_at_ms"]
+    return {
+        "batch": line["number"],
+        "first": line["first"],
+        "count": line["count"],
+        "due_first_ms": line["due_first_ms"] - start_ms,
+        "due_last_ms": line["due_last_ms"] - start_ms,
+        "sink_ms": line["sink_at_ms"] - start_ms,
+        "way": line["way"],
+        "subtask": line["subtask"],
+        "waiting_ms": line["taken_at_ms"] - line["due_first_ms"],
+        "shipping_ms": line["shipping_ms"],
+        "bring_up_ms": line["bring_up_ms"],
+        "computing_ms": line["computing_ms"],
+        "sending_ms": line["sink_at_ms"] - returned_ms,
+        "billed_ms": line["billed_ms"],
+        "init_ms": line["init_ms"],
+    }
+
+
+def calls_record(lines: list[dict[str, Any]], target: Target | None) -> dict[str, Any]:
+    """The fields of a `lambda` record: what became of the calls of one surge."""
+    failures = Counter(line["failure"] for line in lines if line["failure"])
+    known = {
+        "throttled": "TooManyRequestsException",
+        "timed_out": "Sandbox.Timedout",
+        "late": "late",
+    }
+    counts = {field: failures.pop(kind, 0) for field, kind in known.items()}
+    return {
+        "calls": sum(line["way"] != "local" for line in lines),
+        "cold_starts": sum(line["init_ms"] is not None for line in lines),
+        **counts,
+        "failed": sum(failures.values()),
+        "billed_ms": float(sum(line["billed_ms"] or 0.0 for line in lines)),
+        "memory_mb": None,
+    }
+
+
+def _settle(
+    surge: Surge, run: Run, settings: JobSettings, lines: list[dict[str, Any]]
+) -> ledger.Ledger:
+    result = ledger.check(settings, lines)
+    run.write("ledger", surge=surge.name, **asdict(result))
+    if not result.is_exact:
+        raise SurgeFailed(
+            f"{surge.name}: of {result.expected} sentences {result.lost} were lost, "
+            f"{result.duplicated} came twice, {result.wrong} came out wrong; see {run.path}"
+        )
+    return result
