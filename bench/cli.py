@@ -34,5 +34,24 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
+@main.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+def compare(runs: tuple[str, ...]) -> None:
+    """Show the languages side by side: cold start, compute per batch, latency in the surge.
+
+    RUN is the name of a run in results/ or a folder; without any, the newest `bench run` of each
+    language. Runs on different targets or machines never share a table. The same goes to
+    results/compare.md, and every cell of it to results/compare.csv.
+
+    \b
+    Example: bench run python && bench run java && bench run node && bench compare
+    """
+    from bench import compare, records
+    from bench.report import evidence
+
+    folders = evidence.find(runs, records.RESULTS) or evidence.newest(records.RESULTS, {"run"})
+    click.echo(compare.write(folders, records.RESULTS))
+
+
 if __name__ == "__main__":
     main()

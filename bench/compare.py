@@ -1,0 +1,83 @@
+"""`bench compare`: the languages side by side, beside the job without offload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.report import calls, surges
+from bench.report.evidence import Evidence, load
+from bench.report.table import Table
+
+
+def tables(e: Evidence) -> list[Table]:
+    """Cold start, compute per batch, and latency in the surge, as far as there are records."""
+    found = [calls.cold(e), calls.compute(e), calls.failures(e)]
+    settings = surges.settings(surges.surges(e))
+    found[2:2] = [
+        surges.surge_table(s, "surge" if i == 0 else f"surge-{i + 1}")
+        for i, s in enumerate(settings)
+    ]
+    return [t for t in found if t]
+
+
+def header(e: Evidence) -> list[str]:
+    """What ran where, with which caps and versions, and what speaks against the figures."""
+    runs = e.runs
+    enforced = {r["machine"].get("cpu_share_enforced") for r in runs}
+    shares = {
+        frozenset({True}): "enforced: an environment has the CPU share of its memory size",
+        frozenset({False}): "NOT enforced: environments had whole cores whatever their memory size",
+    }.get(frozenset(enforced), "not known" if enforced == {None} else "differ between runs")
+    versions: dict[str, set[str]] = {}
+    for r in runs:
+        for name in ("python", "java", "node", "flink"):
+            if version := r["machine"]["versions"].get(name):
+                versions.setdefault(name, set()).add(version)
+    caps = {f"{k} {v}" for r in runs for k, v in r["caps"].items() if v is not None}
+    lines = [
+        f"CPU shares: {shares}.",
+        "Versions: " + ", ".join(f"{k} {' and '.join(sorted(v))}" for k, v in versions.items()),
+        "Declared caps: " + (", ".join(sorted(caps)) or "none"),
+        "Runs: " + ", ".join(r["run"] for r in runs),
+    ]
+    lines += [f"Incomplete: {said}." for said in e.unfinished()]
+    lines += [f"Noise: {said}." for said in e.noise()]
+    return lines
+
+
+def markdown(groups: Sequence[Evidence]) -> str:
+    """One part for each kind of target and machine; they never share a table."""
+    parts = []
+    for e in groups:
+        parts.append(f"# {e.where}\n\n" + "\n".join(f"- {line}" for line in header(e)))
+        parts += [t.section() for t in tables(e)]
+    return "\n\n".join(parts) + "\n"
+
+
+def csv(groups: Sequence[Evidence]) -> str:
+    """Every cell of every table, one a line: group, table, row, column, cell."""
+    cells = [
+        {"group": e.where, "table": t.name, "row": row[0], "column": column, "cell": cell}
+        for e in groups
+        for t in tables(e)
+        for row in t.rows
+        for column, cell in zip(t.columns[1:], row[1:], strict=True)
+    ]
+    return str(pd.DataFrame(cells).to_csv(index=False, lineterminator="\n"))
+
+
+def write(folders: Sequence[Path], out: Path) -> str:
+    """Write compare.md and compare.csv to the folder `out`; the Markdown.
+
+    Raises:
+        NoRuns: there are none.
+    """
+    groups = load(folders)
+    text = markdown(groups)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "compare.md").write_text(text, encoding="utf-8")
+    (out / "compare.csv").write_text(csv(groups), encoding="utf-8")
+    return text

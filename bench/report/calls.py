@@ -1,0 +1,429 @@
+"""Tables of cold starts, compute per batch, A/A tests and failures: pure functions of records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench import stats
+from bench.report.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.table import ABSENT, NO_DIFFERENCE, Table, estimate, number, times
+from bench.stats import Floats
+
+# Cold starts
+
+_COLD_STEPS = {
+    "bring_up_ms": "bring-up (process → ready)",
+    "init_ms": "init",
+    "first_call_ms": "first call",
+    "sum_ms": "init + first call",
+    "wall_ms": "client wall time",
+}
+
+
+def cold_samples(e: Evidence) -> pd.DataFrame:
+    """Accepted cold starts with `sum_ms` = init + first call."""
+    frame = e.frames["cold"]
+    frame = frame[frame["accepted"].astype(bool)].copy()
+    frame["sum_ms"] = frame["init_ms"] + frame["first_call_ms"]
+    return frame
+
+
+def main_memory(frame: pd.DataFrame) -> int | None:
+    """The memory size with the most samples in `frame`, the larger one of equals."""
+    counts = frame["memory_mb"].dropna().value_counts()
+    return int(max(counts[counts == counts.max()].index)) if len(counts) else None
+
+
+def cold(e: Evidence) -> Table | None:
+    """Cold starts at the main memory size, languages side by side."""
+    samples = cold_samples(e)
+    ours = samples[samples["handler"] == "tokenizer"]
+    memory = main_memory(ours)
+    if memory is None:
+        return None
+    here = samples[samples["memory_mb"] == memory]
+    languages = [x for x in LANGUAGES if x in set(here["language"])]
+    by = {
+        (x, handler): _where(here, language=x, handler=handler)
+        for x in languages
+        for handler in ("tokenizer", "empty")
+    }
+    rows, data = [], []
+    for step, label in _COLD_STEPS.items():
+        summaries = [stats.summarize(_samples(by[x, "tokenizer"], step)) for x in languages]
+        for language, s in zip(languages, summaries, strict=True):
+            if s:
+                data.append(
+                    {"language": language, "handler": "tokenizer", "measure": step} | flat(s)
+                )
+        bold = "**" if step == "sum_ms" else ""
+        rows.append(
+            [
+                f"{bold}{label}, ms, median{bold}",
+                *[estimate(s.median if s else None) for s in summaries],
+            ]
+        )
+        if step in ("init_ms", "sum_ms"):
+            rows.append([f"{label}, ms, p90", *[number(s.p90 if s else None) for s in summaries]])
+    sums = {x: _samples(by[x, "tokenizer"], "sum_ms") for x in languages}
+    if any(map(len, sums.values())):
+        rows.append(["ratio to the fastest", *against_fastest(sums)])
+    empties = {x: _samples(by[x, "empty"], "sum_ms") for x in languages}
+    if any(map(len, empties.values())):
+        summaries = [stats.summarize(x) for x in empties.values()]
+        for language, s in zip(languages, summaries, strict=True):
+            if s:
+                data.append(
+                    {"language": language, "handler": "empty", "measure": "sum_ms"} | flat(s)
+                )
+        rows.append(
+            [
+                "empty handler: init + first call",
+                *[estimate(s.median if s else None) for s in summaries],
+            ]
+        )
+        rows.append(
+            [
+                "ours ÷ empty handler",
+                *[
+                    times(stats.ratio(sums[x], empties[x]))
+                    if len(sums[x]) and len(empties[x])
+                    else ABSENT
+                    for x in languages
+                ],
+            ]
+        )
+    found = [stats.summarize(sums[x]) for x in languages]
+    rows.append(
+        [
+            "samples (outliers flagged, kept)",
+            *[f"{s.n} ({s.outliers})" if s else ABSENT for s in found],
+        ]
+    )
+    attempts = e.frames["cold"]
+    attempts = attempts[(attempts["memory_mb"] == memory) & ~attempts["accepted"].astype(bool)]
+    rows.append(["discarded", *[str(int((attempts["language"] == x).sum())) for x in languages]])
+    return Table(
+        "cold",
+        "Cold start",
+        ["", *[NAMES[x] for x in languages]],
+        rows,
+        pd.DataFrame(data),
+        f"{memory} MB. Median with 95 % bootstrap interval. A sample counts if the service reports "
+        "an init and the function says it is its first call.",
+    )
+
+
+def cold_by_memory(e: Evidence) -> Table | None:
+    """Init + first call by memory size, if there is more than one."""
+    samples = cold_samples(e)
+    samples = samples[samples["handler"] == "tokenizer"]
+    memories = sorted(samples["memory_mb"].unique())
+    if len(memories) < 2:
+        return None
+    languages = [x for x in LANGUAGES if x in set(samples["language"])]
+    rows, data = [], []
+    for memory in memories:
+        row = [f"{memory} MB"]
+        for language in languages:
+            chosen = _where(samples, memory_mb=memory, language=language)
+            s = stats.summarize(_samples(chosen, "sum_ms"))
+            row.append(estimate(s.median if s else None))
+            if s:
+                data.append({"memory_mb": memory, "language": language} | flat(s))
+        rows.append(row)
+    return Table(
+        "cold-memory",
+        "Cold start by memory size",
+        ["init + first call, ms", *[NAMES[x] for x in languages]],
+        rows,
+        pd.DataFrame(data),
+        "Median with 95 % bootstrap interval.",
+    )
+
+
+def flat(s: stats.Summary) -> dict[str, Any]:
+    """A summary as columns of a CSV."""
+    return {
+        "n": s.n,
+        "median": s.median.value,
+        "low": s.median.low,
+        "high": s.median.high,
+        "p90": s.p90,
+        "p95": s.p95,
+        "p99": s.p99,
+        "outliers": s.outliers,
+    }
+
+
+def fastest(samples: dict[str, Floats]) -> str:
+    """The key whose samples have the lowest median."""
+    return min((x for x in samples if len(samples[x])), key=lambda x: float(np.median(samples[x])))
+
+
+def against_fastest(samples: dict[str, Floats]) -> list[str]:
+    """For each key the ratio of its median to the lowest, in words."""
+    best = fastest(samples)
+    cells = []
+    for x, values in samples.items():
+        if not len(values):
+            cells.append(ABSENT)
+        elif x == best:
+            cells.append("fastest" if sum(map(bool, map(len, samples.values()))) > 1 else ABSENT)
+        else:
+            r = stats.ratio(values, samples[best])
+            doubt = f", {NO_DIFFERENCE}" if r.differs_from_one is False else ""
+            cells.append(times(r) + doubt)
+    return cells
+
+
+# Compute per batch
+
+_CALL_TIMES = {
+    "compute_ms": "in the function",
+    "duration_ms": "Duration",
+    "wall_ms": "client wall time",
+}
+
+
+def steady(e: Evidence) -> pd.DataFrame:
+    """Calls of the steady phase outside of A/A tests."""
+    calls = e.frames["call"]
+    return calls[(calls["phase"] == "steady") & calls["variant"].isna()]
+
+
+def compute(e: Evidence) -> Table | None:
+    """In-function compute per batch by batch size, at the main memory size."""
+    return _compute(e, "compute_ms", "compute", "Compute per batch, in the function")
+
+
+def duration(e: Evidence) -> Table | None:
+    """Duration as billed, by batch size."""
+    return _compute(e, "duration_ms", "duration", "Duration per batch, as the service reports it")
+
+
+def wall(e: Evidence) -> Table | None:
+    """Round trip as the client sees it, by batch size."""
+    return _compute(e, "wall_ms", "wall", "Round trip per batch, as the client sees it")
+
+
+def at_main_memory(calls: pd.DataFrame) -> pd.DataFrame:
+    """Calls at the memory size with the most of them; all if none says its size."""
+    memory = main_memory(calls)
+    return calls if memory is None else calls[calls["memory_mb"] == memory]
+
+
+def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
+    calls = at_main_memory(steady(e))
+    calls = calls[calls[column].notna()]
+    if calls.empty:
+        return None
+    languages = [x for x in LANGUAGES if x in set(calls["language"])]
+    rows, data = [], []
+    for size in sorted(calls["sentences"].unique()):
+        of_size = {x: _where(calls, language=x, sentences=size) for x in languages}
+        samples = {x: by_environment(of_size[x], column) for x in languages}
+        row = [f"{size:,}"]
+        for x in languages:
+            s = stats.summarize(samples[x])
+            row.append(estimate(s.median if s else None))
+            if s:
+                tokens = float(of_size[x]["tokens"].median())
+                single = stats.summarize(_samples(of_size[x], column))
+                data.append(
+                    {"sentences": size, "language": x, "measure": column, "environments": s.n}
+                    | flat(single or s)
+                    | {"median": s.median.value, "low": s.median.low, "high": s.median.high}
+                    | {
+                        "sentences_per_s": size / s.median.value * 1000,
+                        "tokens_per_s": tokens / s.median.value * 1000,
+                    }
+                )
+        rows.append([*row, _verdict(samples)])
+    cells = calls.groupby(["language", "sentences"])
+    counts = cells.size()
+    environments = pd.Series([len(by_environment(group, column)) for _, group in cells], dtype=int)
+    memory = main_memory(calls)
+    return Table(
+        name,
+        title,
+        ["sentences in the batch", *[f"{NAMES[x]}, ms" for x in languages], "fastest"],
+        rows,
+        pd.DataFrame(data),
+        f"Median with 95 % bootstrap interval over environments; n = {span(environments)} warm "
+        f"environments and {span(counts)} calls a cell, languages and sizes interleaved"
+        f"{f', {memory} MB' if memory else ''}.",
+    )
+
+
+def by_environment(calls: pd.DataFrame, column: str) -> Floats:
+    """One median for each execution environment: calls of one are not independent samples, since
+    a process keeps its memory layout and its JIT's choices."""
+    medians: Floats = calls.groupby(["run", "function", "environment"])[column].median().to_numpy()
+    return medians
+
+
+def _verdict(samples: dict[str, Floats]) -> str:
+    present = {x: v for x, v in samples.items() if len(v)}
+    if len(present) < 2:
+        return ABSENT
+    best = fastest(present)
+    others = []
+    for x, values in present.items():
+        if x != best:
+            r = stats.ratio(values, present[best])
+            others.append(
+                f"{NAMES[x]} {NO_DIFFERENCE if r.differs_from_one is False else times(r)}"
+            )
+    return f"{NAMES[best]}; {', '.join(others)}"
+
+
+def throughput(e: Evidence) -> Table | None:
+    """Sentences and tokens per second in the function, from the medians."""
+    made = compute(e)
+    if made is None:
+        return None
+    data = made.data
+    languages = [x for x in LANGUAGES if x in set(data["language"])]
+    rows = []
+    for size, group in data.groupby("sentences"):
+        rates = {
+            r["language"]: f"{number(r['sentences_per_s'])} / {number(r['tokens_per_s'])}"
+            for r in group.to_dict("records")
+        }
+        rows.append([f"{size:,}", *[rates.get(x, ABSENT) for x in languages]])
+    return Table(
+        "throughput",
+        "Sentences per second / tokens per second, in the function",
+        ["sentences in the batch", *[NAMES[x] for x in languages]],
+        rows,
+        data[["sentences", "language", "n", "sentences_per_s", "tokens_per_s"]],
+    )
+
+
+def span(counts: pd.Series[Any]) -> str:
+    """ "20" or "18–20"."""
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low}" if low == high else f"{low}–{high}"
+
+
+@dataclass(frozen=True)
+class Overtaking:
+    """From which warm-up call on Java stays below Python, for batches of one size."""
+
+    sentences: int
+    call: int | None
+    calls: int
+
+
+def java_overtakes_python(e: Evidence) -> Overtaking | None:
+    """After how many calls Java's running median (of 21) stays below Python's steady median.
+
+    `call` is None if it never does in the `calls` recorded; None if either is missing.
+    """
+    warming = warm_up(e, "java")
+    if warming.empty:
+        return None
+    size = int(warming["sentences"].iloc[0])
+    python = _where(at_main_memory(steady(e)), language="python", sentences=size)
+    if python.empty:
+        return None
+    curve = warm_up_curve(warming)
+    above = np.flatnonzero(curve["median_ms"] >= python["compute_ms"].median())
+    after = int(above[-1]) + 1 if len(above) else 0
+    call = int(curve["call_number"].iloc[after]) if after < len(curve) else None
+    return Overtaking(size, call, int(curve["call_number"].iloc[-1]))
+
+
+def warm_up(e: Evidence, language: str) -> pd.DataFrame:
+    """Warm-up calls of a language, of the batch size that most of them have."""
+    calls = e.frames["call"]
+    calls = _where(
+        at_main_memory(calls[calls["variant"].isna()]), phase="warmup", language=language
+    )
+    return calls[calls["sentences"] == calls["sentences"].mode().iloc[0]] if len(calls) else calls
+
+
+def warm_up_curve(calls: pd.DataFrame, window: int = 21) -> pd.DataFrame:
+    """Compute by call number (the median over environments), and its running median."""
+    curve = calls.groupby("call_number")["compute_ms"].median().reset_index()
+    curve["median_ms"] = curve["compute_ms"].rolling(window, center=True, min_periods=1).median()
+    return curve
+
+
+def aa(e: Evidence) -> Table | None:
+    """One function under two names: the harness must find no difference."""
+    calls = e.frames["call"]
+    calls = calls[(calls["phase"] == "steady") & calls["variant"].notna()]
+    if calls.empty:
+        return None
+    rows, data = [], []
+    for (run, language, size), group in calls.groupby(["run", "language", "sentences"]):
+        a, b = (by_environment(_where(group, variant=v), "compute_ms") for v in ("A", "B"))
+        if not len(a) or not len(b):
+            continue
+        r = stats.ratio(b, a)
+        verdict = {True: "**different**", False: "no difference", None: "too few samples"}
+        rows.append(
+            [
+                f"{NAMES[str(language)]}, {size} sentences",
+                str(min(len(a), len(b))),
+                times(r),
+                verdict[r.differs_from_one],
+            ]
+        )
+        data.append(
+            {"run": run, "language": language, "sentences": size, "n_a": len(a), "n_b": len(b)}
+            | {"ratio": r.value, "low": r.low, "high": r.high, "differs": r.differs_from_one}
+        )
+    if not rows:
+        return None
+    found = sum(row["differs"] is True for row in data)
+    return Table(
+        "aa",
+        "A/A test: one function under two names",
+        ["function", "environments each", "B ÷ A", "verdict"],
+        rows,
+        pd.DataFrame(data),
+        f"{found} of {len(rows)} comparisons say “different”; at 95 % confidence about "
+        f"{0.05 * len(rows):.1f} would by chance.",
+    )
+
+
+def failures(e: Evidence) -> Table | None:
+    """Calls that brought no answer or a wrong one, and discarded samples, counted."""
+    counted: list[dict[str, Any]] = []
+    frame = e.frames["failure"]
+    if len(frame):
+        for (where, error), group in frame.groupby(["where", "error"]):
+            counted.append({"where": where, "what": error, "count": len(group)})
+    attempts = e.frames["cold"]
+    for reason, group in attempts[~attempts["accepted"].astype(bool)].groupby("discarded_because"):
+        counted.append({"where": "cold start", "what": f"discarded: {reason}", "count": len(group)})
+    for column in ("throttled", "timed_out", "failed", "late"):
+        count = int(e.frames["lambda"][column].sum())
+        if count:
+            counted.append({"where": "surge", "what": column.replace("_", " "), "count": count})
+    if not counted:
+        return None
+    data = pd.DataFrame(counted)
+    rows = [[x["where"], x["what"], f"{x['count']:,}"] for x in counted]
+    return Table(
+        "failures", "Failures, throttles, discards", ["where", "what", "count"], rows, data
+    )
+
+
+def _where(frame: pd.DataFrame, **fields: Any) -> pd.DataFrame:
+    """The rows in which each field has the value given."""
+    for name, value in fields.items():
+        frame = frame[frame[name] == value]
+    return frame
+
+
+def _samples(frame: pd.DataFrame, column: str) -> Floats:
+    values: Floats = frame[column].dropna().to_numpy(dtype=float)
+    return values

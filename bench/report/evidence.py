@@ -1,0 +1,171 @@
+"""Which runs a report is made from, and which of them may stand side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from bench import machine, records
+
+LANGUAGES = ("python", "java", "node")
+NAMES = {"python": "Python", "java": "Java", "node": "Node"}
+
+Frames = dict[str, pd.DataFrame]
+
+
+class NoRuns(click.ClickException):
+    """There is nothing to report on."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Runs of one kind of target on one machine, their records pooled.
+
+    `frames` holds one frame a kind of record (see RECORDS.md) with a column `run`; the name of a
+    surge is made unique as `<run>/<surge>`.
+    """
+
+    frames: Frames
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The `run` records, oldest first."""
+        runs = self.frames["run"].sort_values("run").to_dict("records")
+        return [{str(k): v for k, v in run.items()} for run in runs]
+
+    @property
+    def where(self) -> str:
+        """What ran where, e.g. "local process (not AWS) on Xeon, 2 cores"."""
+        run = self.runs[0]
+        label = run["target"] or "no function called"
+        if label == "local process":
+            label = "local process (real runtimes on this machine, not AWS)"
+        region = f" in {run['region']}" if run["region"] else ""
+        state = run["machine"]
+        return f"{label}{region}; Flink on {state['cpu']}, {state['cores']} cores"
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages that any record is about, in the usual order."""
+        seen = {
+            language
+            for kind in ("cold", "call", "surge")
+            for language in self.frames[kind]["language"].dropna().unique()
+        }
+        return [language for language in LANGUAGES if language in seen]
+
+    def noise(self) -> list[str]:
+        """Why to doubt these figures: what the calibration loops say, run by run."""
+        said = []
+        for run in self.runs:
+            loops = self.frames["calibration"]
+            loops = loops[loops["run"] == run["run"]]
+            before, after = (loops[loops["when"] == when] for when in ("before", "after"))
+            if before.empty:
+                continue
+            words = machine.noise(
+                before["loop_ms"].iloc[0],
+                after["loop_ms"].iloc[0] if len(after) else None,
+                float(before["load_1m"].iloc[0]),
+                int(run["machine"]["cores"]),
+            )
+            said += [f"{run['run']}: {w}" for w in words]
+        return said
+
+    def unfinished(self) -> list[str]:
+        """Runs that died or failed, and why if they could say."""
+        ends = self.frames["end"].set_index("run")
+        said = []
+        for run in self.runs:
+            name = run["run"]
+            if name not in ends.index:
+                said.append(f"{name} did not finish; the report shows what it had recorded")
+            elif not ends.loc[name, "ok"]:
+                said.append(f"{name} failed: {ends.loc[name, 'error']}")
+        return said
+
+
+def load(folders: Sequence[Path]) -> list[Evidence]:
+    """The runs in `folders`, pooled by kind of target, region and machine; largest first.
+
+    Raises:
+        NoRuns: there are none.
+        RecordsUnreadable: one of them holds no records of this version.
+    """
+    groups: dict[tuple[Any, ...], list[Frames]] = {}
+    for folder in folders:
+        frames = records.frames(folder)
+        if frames["run"].empty:
+            raise NoRuns(f"{folder} holds no `run` record: it died before it measured anything")
+        head = frames["run"].iloc[0]
+        state = head["machine"]
+        key = (head["target"], head["region"], state["cpu"], state["cores"])
+        groups.setdefault(key, []).append(_named(frames, str(head["run"])))
+    if not groups:
+        raise NoRuns("no runs yet: `bench run python` makes one")
+    pooled = [Evidence(_pool(group)) for group in groups.values()]
+    return sorted(pooled, key=lambda e: -sum(map(len, e.frames.values())))
+
+
+def newest(results: Path, commands: Iterable[str] | None = None) -> list[Path]:
+    """The newest run of each command, set of languages, and target, oldest first.
+
+    Args:
+        results: the folder of all runs.
+        commands: only runs of these; None for all.
+    """
+    chosen: dict[tuple[Any, ...], Path] = {}
+    for folder in records.find_runs(results):
+        head = _head(folder)
+        if head and (commands is None or head["command"] in commands):
+            what = (head["command"], *sorted(head["languages"]), head["target"], head["region"])
+            chosen[what] = folder
+    return sorted(chosen.values())
+
+
+def find(names: Sequence[str], results: Path) -> list[Path]:
+    """The folders of runs given by name or path.
+
+    Raises:
+        NoRuns: one of them is not there.
+    """
+    folders = []
+    for name in names:
+        candidates = [Path(name), results / name]
+        folder = next((f for f in candidates if (f / records.FILE_NAME).is_file()), None)
+        if folder is None:
+            raise NoRuns(f"no run {name}: neither a folder with records nor one in {results}/")
+        folders.append(folder)
+    return folders
+
+
+def _head(folder: Path) -> dict[str, Any] | None:
+    """The `run` record of a run, or None if it died before that."""
+    with (folder / records.FILE_NAME).open(encoding="utf-8") as file:
+        line = file.readline()
+    return json.loads(line) if line.endswith("\n") else None
+
+
+def _named(frames: Frames, run: str) -> Frames:
+    for kind, frame in frames.items():
+        if kind != "run":
+            frame.insert(0, "run", run)
+        if "surge" in frame:
+            surges = frame["surge"].astype("category")  # a million names are few different ones
+            frame["surge"] = surges.cat.rename_categories(lambda s: f"{run}/{s}").astype(object)
+    return frames
+
+
+def _pool(group: list[Frames]) -> Frames:
+    if len(group) == 1:
+        return group[0]
+    return {
+        kind: pd.concat([f[kind] for f in group if len(f[kind])] or [frame], ignore_index=True)
+        for kind, frame in group[0].items()
+    }

@@ -1,0 +1,424 @@
+"""What the surges say: one row of measures a surge, and the tables made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench import stats
+from bench.cost import Usage
+from bench.report import latency
+from bench.report.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.latency import PARTS, Sentences
+from bench.report.table import ABSENT, Table, count, number, percent, times
+
+METHODS = ("none", "operator", "source", "always", "scale-out", "bigger")
+QUANTILES = (0.5, 0.95, 0.99, 1.0)
+_QUANTILE_NAMES = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
+WAYS = ("local", "offloaded")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What surges must share to stand in one table: the load, and what the job could take."""
+
+    workload: str
+    cost: int
+    shape: str
+    length_s: float
+    batch_size: int
+    linger_ms: float
+    capacity_per_s: float | None
+    parallelism: int
+
+    @classmethod
+    def of(cls, record: pd.Series[Any]) -> Conditions:
+        """Of a `surge` record."""
+        capacity = record["capacity_per_s"]
+        return cls(
+            workload=str(record["workload"]),
+            cost=int(record["cost"]),
+            shape=json.dumps(record["shape"], sort_keys=True),
+            length_s=float(record["length_s"]),
+            batch_size=int(record["batch_size"]),
+            linger_ms=float(record["linger_ms"]),
+            capacity_per_s=None if capacity is None or np.isnan(capacity) else float(capacity),
+            parallelism=int(record["parallelism"]),
+        )
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the burst; of the schedule, if its shape has none."""
+        return float(json.loads(self.shape).get("duration", self.length_s))
+
+    @property
+    def words(self) -> str:
+        """For captions: load, caps and cost, as they were declared."""
+        shape = json.loads(self.shape)
+        if shape.get("shape") == "surge":
+            base, high = shape["base"], shape["base"] * shape["factor"]
+            load = f"{base:,.0f} → {high:,.0f} sentences/s for {shape['duration']:g} s"
+        else:
+            values = ", ".join(f"{k} {v:g}" for k, v in shape.items() if k != "shape")
+            load = f"{shape.get('shape', 'shape unknown')} ({values})"
+        said = [load, f"workload “{self.workload}”"]
+        if self.capacity_per_s:
+            workers = f" × {self.parallelism} subtasks" if self.parallelism > 1 else ""
+            said.append(
+                f"local tokenizer capped at a declared {self.capacity_per_s:,.0f} sentences/s"
+                + workers
+            )
+        else:
+            said.append("local tokenizer not capped")
+        if self.cost != 1:
+            said.append(f"work multiplied by {self.cost} in both places")
+        said.append(f"batches of {self.batch_size} or {self.linger_ms:g} ms")
+        return "; ".join(said)
+
+
+@dataclass(frozen=True)
+class Surge:
+    """One surge: its record and the records that name it."""
+
+    record: pd.Series[Any]
+    batches: pd.DataFrame
+    samples: pd.DataFrame
+    decisions: pd.DataFrame
+    ledger: pd.Series[Any] | None
+    calls: pd.Series[Any] | None
+
+    @property
+    def method(self) -> str:
+        return str(self.record["method"])
+
+    @property
+    def language(self) -> str | None:
+        return self.record["language"] or None
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        return Conditions.of(self.record)
+
+    @cached_property
+    def window(self) -> tuple[float, float]:
+        """Begin and end of the surge, ms."""
+        return latency.window_ms(self.record)
+
+    @cached_property
+    def sentences(self) -> Sentences:
+        """All sentences that reached the sink."""
+        return latency.sentences(self.batches)
+
+    @cached_property
+    def within(self) -> Sentences:
+        """The sentences due in the surge."""
+        return latency.due_within(self.sentences, self.window)
+
+    @cached_property
+    def parts(self) -> dict[str, dict[str, float] | None]:
+        """Mean parts of latency by way, of batches due in the surge."""
+        return {
+            way: latency.parts(self.batches[self.batches["way"] == way], self.window)
+            for way in WAYS
+        }
+
+    @property
+    def detection_ms(self) -> float | None:
+        """From the surge's start to the first decision that calls the job overloaded."""
+        seen = self.decisions[
+            self.decisions["overloaded"].astype(bool) & (self.decisions["at_ms"] >= self.window[0])
+        ]
+        return float(seen["at_ms"].min()) - self.window[0] if len(seen) else None
+
+    @cached_property
+    def usage(self) -> Usage | None:
+        """What its calls are charged for; None if there were none or their memory is not known."""
+        c = self.calls
+        if c is None or pd.isna(c["memory_mb"]) or not c["calls"]:
+            return None
+        return Usage.of(float(c["calls"]), float(c["billed_ms"]), float(c["memory_mb"]))
+
+    @cached_property
+    def measures(self) -> dict[str, float | None]:
+        """Everything a table says of one surge."""
+        found: dict[str, float | None] = {"sentences": self.within.count}
+        found |= dict(zip(_QUANTILE_NAMES, self.within.quantiles(*QUANTILES), strict=True))
+        for way in WAYS:
+            of_way = self.within.where(self.within.offloaded == (way == "offloaded"))
+            values = of_way.quantiles(*QUANTILES)
+            found |= {f"{way}_{k}": v for k, v in zip(_QUANTILE_NAMES, values, strict=True)}
+            means = self.parts[way]
+            for part in (*PARTS, "remainder", "total"):
+                found[f"{way}_{part}_ms"] = means[part] if means else None
+        weight = self.within.weight
+        share = float(self.within.offloaded @ weight / weight.sum()) if len(weight) else None
+        found["share_offloaded"] = share
+        found["detection_ms"] = self.detection_ms
+        found["recovery_ms"] = latency.recovery_ms(self.sentences, self.window)
+        found["excess_s"] = latency.excess_s(self.sentences, self.window)
+        for source, columns in (
+            (self.calls, ("calls", "cold_starts", "throttled", "timed_out", "failed", "late")),
+            (self.ledger, ("expected", "delivered", "lost", "duplicated", "wrong", "out_of_order")),
+        ):
+            found |= {c: None if source is None else float(source[c]) for c in columns}
+        length_s = (self.window[1] - self.window[0]) / 1000
+        hour = self.usage.scaled(3600 / length_s) if self.usage else None
+        found["usd_per_hour_x86_64"] = hour.usd("x86_64") if hour else None
+        found["usd_per_hour_arm64"] = hour.usd("arm64") if hour else None
+        found["free_tier_per_hour"] = hour.free_tier_share() if hour else None
+        return found
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The repetitions of one method under the same conditions."""
+
+    label: str
+    surges: Sequence[Surge]
+
+    @property
+    def method(self) -> str:
+        return self.surges[0].method
+
+    @property
+    def language(self) -> str | None:
+        return self.surges[0].language
+
+    def values(self, measure: str) -> list[float]:
+        """A measure of every repetition that has it."""
+        found = (s.measures[measure] for s in self.surges)
+        return [x for x in found if x is not None]
+
+    def value(self, measure: str) -> float | None:
+        """The median over repetitions."""
+        values = self.values(measure)
+        return float(np.median(values)) if values else None
+
+    def text(self, measure: str, form: Callable[[float | None], str] = number) -> str:
+        """The median over repetitions and, of several, the lowest and highest."""
+        values = self.values(measure)
+        if len(values) < 2:
+            return form(self.value(measure))
+        low, high = form(min(values)), form(max(values))
+        return form(self.value(measure)) + (f" ({low}–{high})" if low != high else "")
+
+    def total(self, measure: str) -> str:
+        """The sum over repetitions."""
+        values = self.values(measure)
+        return f"{sum(values):,.0f}" if values else ABSENT
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All arms that ran under the same conditions: what may stand in one table."""
+
+    conditions: Conditions
+    arms: Sequence[Arm]
+
+    @property
+    def baseline(self) -> Arm | None:
+        """Without offload."""
+        return next((a for a in self.arms if a.method == "none"), None)
+
+    @property
+    def repetitions(self) -> str:
+        """How many surges an arm has, in words."""
+        counts = pd.Series([len(a.surges) for a in self.arms])
+        low, high = int(counts.min()), int(counts.max())
+        many = f"{low}" if low == high else f"{low} to {high}"
+        return f"{many} surge{'s' if high > 1 else ''} a column" + (
+            "; median (lowest–highest)" if high > 1 else ""
+        )
+
+
+def surges(e: Evidence) -> list[Surge]:
+    """All surges of the evidence that have batches, in the order they were run."""
+    by = {
+        kind: dict(list(e.frames[kind].groupby("surge", sort=False)))
+        for kind in ("batch", "sample", "decision", "ledger", "lambda")
+    }
+
+    def one(kind: str, name: str) -> pd.Series[Any] | None:
+        return by[kind][name].iloc[-1] if name in by[kind] else None
+
+    return [
+        Surge(
+            record,
+            by["batch"][record["surge"]],
+            by["sample"].get(record["surge"], e.frames["sample"].iloc[:0]),
+            by["decision"].get(record["surge"], e.frames["decision"].iloc[:0]),
+            one("ledger", record["surge"]),
+            one("lambda", record["surge"]),
+        )
+        for _, record in e.frames["surge"].iterrows()
+        if record["surge"] in by["batch"]
+    ]
+
+
+def settings(found: Sequence[Surge]) -> list[Setting]:
+    """Surges by conditions and, within, by method, language and how they ran; most arms first.
+
+    A job made bigger or scaled out has another capacity by nature: it joins the setting that is
+    otherwise its own, if there is just one.
+    """
+    groups: dict[Conditions, list[Surge]] = {}
+    for s in found:
+        if _sized_as_others(s):
+            groups.setdefault(s.conditions, []).append(s)
+    for s in found:
+        if not _sized_as_others(s):
+            homes = [c for c in groups if _load(c) == _load(s.conditions)]
+            groups.setdefault(homes[0] if len(homes) == 1 else s.conditions, []).append(s)
+    made = [Setting(c, _arms(group)) for c, group in groups.items()]
+    return sorted(made, key=lambda s: -len(s.arms))
+
+
+def _sized_as_others(s: Surge) -> bool:
+    return not s.method.startswith(("bigger", "scale-out"))
+
+
+def _load(c: Conditions) -> tuple[Any, ...]:
+    return (c.workload, c.cost, c.shape, c.length_s, c.batch_size, c.linger_ms)
+
+
+def _arms(group: Sequence[Surge]) -> list[Arm]:
+    calling = [s for s in group if s.language]
+    varying = [
+        field
+        for field in ("environment", "ordered", "policy", "max_in_flight")
+        if len({s.record[field] for s in calling}) > 1
+    ]
+    methods = {s.method for s in calling}
+    arms: dict[tuple[Any, ...], tuple[str, list[Surge]]] = {}
+    for s in group:
+        extra = [_word(field, s.record[field]) for field in varying if s.language]
+        label = _label(s, len(methods) > 1)
+        key = (_rank(s.method), LANGUAGES.index(s.language) if s.language else -1, label, *extra)
+        arms.setdefault(key, (", ".join([label, *filter(None, extra)]), []))[1].append(s)
+    return [Arm(label, ss) for _, (label, ss) in sorted(arms.items(), key=lambda x: x[0])]
+
+
+def _rank(method: str) -> int:
+    return next((i for i, m in enumerate(METHODS) if method.startswith(m)), len(METHODS))
+
+
+def _label(s: Surge, name_method: bool) -> str:
+    if s.language is None:
+        return "no offload" if s.method == "none" else s.method
+    language = NAMES[s.language]
+    return f"{s.method}, {language}" if name_method else language
+
+
+def _word(field: str, value: Any) -> str:
+    if field == "ordered":
+        return "ordered" if value else ""
+    if field == "max_in_flight":
+        return f"{value} in flight"
+    return str(value)
+
+
+def ratio_to_baseline(setting: Setting, arm: Arm, measure: str = "p99_ms") -> stats.Estimate | None:
+    """Baseline ÷ arm of a measure, over the repetitions of each; None without both."""
+    base = setting.baseline
+    if base is None or base is arm or not base.values(measure) or not arm.values(measure):
+        return None
+    return stats.ratio(base.values(measure), arm.values(measure))
+
+
+_PART_NAMES = {
+    "waiting": "waiting for the batch",
+    "shipping": "shipping there and back",
+    "bring_up": "bring-up of an environment",
+    "computing": "computing",
+    "sending": "sending downstream",
+    "remainder": "not explained",
+    "total": "whole (first sentence of a batch)",
+}
+
+
+def surge_table(setting: Setting, name: str = "surge") -> Table:
+    """Latency in the surge and its parts: one column for no offload, one for each language."""
+    arms = [a for a in setting.arms if a.method in ("none", "operator")] or list(setting.arms)
+    rows: list[list[str]] = []
+
+    def row(label: str, cell: Callable[[Arm], str]) -> None:
+        cells = [cell(arm) for arm in arms]
+        if any(c != ABSENT for c in cells):
+            rows.append([label, *cells])
+
+    for q in ("p50", "p95", "p99"):
+        bold = "**" if q == "p99" else ""
+        row(f"{bold}{q}, ms{bold}", lambda a, q=q: a.text(f"{q}_ms"))  # type: ignore[misc]
+    row("max, ms", lambda a: a.text("max_ms"))
+
+    def smaller(a: Arm) -> str:
+        r = ratio_to_baseline(setting, a)
+        return times(r, digits=1) if r else ABSENT
+
+    row("**p99 without offload ÷ with**", smaller)
+    for way in WAYS:
+        row(
+            f"{way}: p50 / p95 / p99, ms",
+            lambda a, way=way: _slashes(a, [f"{way}_{q}_ms" for q in ("p50", "p95", "p99")]),  # type: ignore[misc]
+        )
+    for part, words in _PART_NAMES.items():
+        row(
+            f"offloaded, mean: {words}, ms",
+            lambda a, part=part: number(a.value(f"offloaded_{part}_ms")),  # type: ignore[misc]
+        )
+    row("share offloaded", lambda a: a.text("share_offloaded", percent))
+    row("calls", lambda a: a.text("calls", count))
+    row("cold starts", lambda a: a.text("cold_starts", count))
+    row(
+        "throttled / timed out / failed / late",
+        lambda a: _sums(a, ["throttled", "timed_out", "failed", "late"]),
+    )
+    row("detected after, ms", lambda a: a.text("detection_ms"))
+    row("latency normal again after, ms", lambda a: a.text("recovery_ms"))
+    row("sentences due in the surge", lambda a: a.text("sentences", count))
+    row("**lost / duplicated / wrong**", lambda a: _sums(a, ["lost", "duplicated", "wrong"]))
+    return Table(
+        name,
+        "Total latency in the surge",
+        ["", *[a.label for a in arms]],
+        rows,
+        measures(arms),
+        f"Of the sentences due during the surge, from due time to sink. {setting.conditions.words}."
+        f" {setting.repetitions}.",
+    )
+
+
+def measures(arms: Sequence[Arm]) -> pd.DataFrame:
+    """One row a surge, everything measured."""
+    return pd.DataFrame(
+        [
+            {
+                "surge": s.record["surge"],
+                "arm": arm.label,
+                "method": s.method,
+                "language": s.language,
+                "environment": s.record["environment"],
+                "ordered": s.record["ordered"],
+                "repetition": s.record["repetition"],
+            }
+            | s.measures
+            for arm in arms
+            for s in arm.surges
+        ]
+    )
+
+
+def _slashes(arm: Arm, names: Sequence[str]) -> str:
+    values = [arm.value(n) for n in names]
+    return ABSENT if all(v is None for v in values) else " / ".join(map(number, values))
+
+
+def _sums(arm: Arm, names: Sequence[str]) -> str:
+    cells = [arm.total(n) for n in names]
+    return ABSENT if all(c == ABSENT for c in cells) else " / ".join(cells)

@@ -1,0 +1,119 @@
+"""`bench compare` on made-up runs: what stands side by side, and what never does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench import compare, records
+from bench.cli import main
+from bench.report import calls, evidence, surges
+from tests import synthetic
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    results = tmp_path_factory.mktemp("results")
+    return [synthetic.run(results, language) for language in synthetic.LANGUAGES]
+
+
+def test_the_three_languages_stand_beside_the_job_without_offload(runs: list[Path]) -> None:
+    (group,) = evidence.load(runs)
+    by_name = {t.name: t for t in compare.tables(group)}
+    assert list(by_name) == ["cold", "compute", "surge", "failures"]
+    assert by_name["cold"].columns == ["", "Python", "Java", "Node"]
+    assert by_name["surge"].columns == ["", "no offload", "Python", "Java", "Node"]
+    (lost,) = [row for row in by_name["surge"].rows if "lost" in row[0]]
+    assert lost[1:] == ["0 / 0 / 0"] * 4
+
+
+def test_parts_of_the_latency_add_up_to_the_whole(runs: list[Path]) -> None:
+    (group,) = evidence.load(runs)
+    for surge in surges.surges(group):
+        for parts in surge.parts.values():
+            if parts:
+                explained = sum(parts[p] for p in ("waiting", "shipping", "bring_up", "computing"))
+                assert explained + parts["sending"] + parts["remainder"] == pytest.approx(
+                    parts["total"]
+                )
+
+
+def test_runs_of_different_targets_or_machines_never_share_a_table(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    aws = synthetic.run(tmp_path, "java", target="AWS Lambda", region="eu-central-1")
+    other = {**synthetic.MACHINE, "cpu": "Another CPU"}
+    elsewhere = synthetic.run(tmp_path / "elsewhere", "python", machine=other)
+    groups = evidence.load([*runs, aws, elsewhere])
+    assert [len(g.runs) for g in groups] == [3, 1, 1]
+    text = compare.markdown(groups)
+    assert text.count("## Cold start") == 3
+    assert "AWS Lambda in eu-central-1" in text
+    assert "Another CPU" in text
+
+
+def test_a_run_that_died_shows_what_it_had_and_says_so(runs: list[Path], tmp_path: Path) -> None:
+    lines = (runs[0] / records.FILE_NAME).read_bytes().splitlines(keepends=True)
+    died = tmp_path / runs[0].name
+    died.mkdir()
+    (died / records.FILE_NAME).write_bytes(b"".join(lines[:60]) + lines[60][:20])
+    with pytest.warns(records.TornLine):
+        (group,) = evidence.load([died])
+    text = compare.markdown([group])
+    assert "did not finish" in text
+    assert "## Cold start" in text
+    assert "## Total latency" not in text
+
+
+def test_noise_is_warned_about(tmp_path: Path) -> None:
+    folder = synthetic.run(tmp_path, "node")
+    file = folder / records.FILE_NAME
+    file.write_text(file.read_text().replace("[20.0,20.1,20.2]", "[20.0,30.0,20.2]"))
+    assert "Noise: " in compare.markdown(evidence.load([folder]))
+
+
+def test_too_few_rounds_say_absent_instead_of_guessing(tmp_path: Path) -> None:
+    import numpy as np
+
+    facts = synthetic.cold(np.random.default_rng(0), n=3)
+    (group,) = evidence.load([synthetic.write(tmp_path / "20261122T100000Z-cold", facts)])
+    table = calls.cold(group)
+    assert table is not None
+    assert table.data["low"].isna().all()
+    assert table.data["p99"].isna().all()
+
+
+def test_the_newest_run_of_each_language_is_chosen(tmp_path: Path) -> None:
+    old = synthetic.run(tmp_path, "python")
+    new = old.rename(tmp_path / old.name.replace("20261122", "20251122"))
+    newest = synthetic.run(tmp_path, "python")
+    java = synthetic.run(tmp_path, "java")
+    assert evidence.newest(tmp_path, {"run"}) == [newest, java]
+    assert evidence.find([new.name], tmp_path) == [new]
+
+
+def test_the_command_prints_what_it_writes(
+    runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RESULTS", runs[0].parent)
+    done = CliRunner().invoke(main, ["compare"])
+    assert done.exit_code == 0, done.output
+    written = runs[0].parent / "compare.md"
+    assert done.output.strip() == written.read_text(encoding="utf-8").strip()
+    cells = (runs[0].parent / "compare.csv").read_text(encoding="utf-8")
+    assert cells.startswith("group,table,row,column,cell\n")
+    assert "local process" in cells
+
+
+def test_without_runs_the_command_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    done = CliRunner().invoke(main, ["compare"])
+    assert done.exit_code == 1
+    assert "bench run python" in done.output
+    done = CliRunner().invoke(main, ["compare", "nothing-like-it"])
+    assert done.exit_code == 1
+    assert "nothing-like-it" in done.output
