@@ -3,7 +3,64 @@ so that `bench --help` and `bench serve` stay light."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import click
+
+_LANGUAGES = ("python", "java", "node")
+
+
+class _Sizes(click.ParamType):
+    """Positive integers, separated by commas."""
+
+    name = "N,N,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            sizes = tuple(int(x) for x in value.split(",")) if isinstance(value, str) else value
+        except ValueError:
+            sizes = (0,)
+        if min(sizes) < 1:
+            self.fail(f"{value!r} is not a list of positive integers, such as 1,10,100", param, ctx)
+        return tuple(sizes)
+
+
+def _languages(function: Callable[..., None]) -> Callable[..., None]:
+    """The argument LANG…, all languages by default."""
+    return click.argument(
+        "languages",
+        metavar="[python|java|node]…",
+        nargs=-1,
+        type=click.Choice(_LANGUAGES),
+        callback=lambda ctx, param, value: tuple(dict.fromkeys(value)) or _LANGUAGES,
+    )(function)
+
+
+def _measuring(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that calls functions."""
+    for option in (
+        click.option("--seed", default=1, show_default=True, help="Of everything random."),
+        click.option("--region", help="AWS region of the stack."),
+        click.option("--stack", help="Measure this deployed stack; else local processes."),
+    ):
+        function = option(function)
+    return function
+
+
+def _show(folders: Sequence[Path], *tables: str) -> None:
+    """Print tables made of the records in `folders`, each in the words of the report."""
+    from bench.report import calls, evidence
+
+    for e in evidence.load(folders):
+        click.echo(f"\n{e.where}")
+        for table in filter(None, (getattr(calls, name)(e) for name in tables)):
+            click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
+        for doubt in [*e.noise(), *e.unfinished()]:
+            click.echo(f"doubt: {doubt}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,6 +108,125 @@ def compare(runs: tuple[str, ...]) -> None:
 
     folders = evidence.find(runs, records.RESULTS) or evidence.newest(records.RESULTS, {"run"})
     click.echo(compare.write(folders, records.RESULTS))
+
+
+@main.command()
+@_languages
+@click.option("--memory", default="1769", show_default=True, type=_Sizes(), help="Sizes in MB.")
+@click.option("-n", "--rounds", default=20, show_default=True, help="Samples of each.")
+@_measuring
+def cold(
+    languages: tuple[str, ...],
+    memory: tuple[int, ...],
+    rounds: int,
+    stack: str | None,
+    region: str | None,
+    seed: int,
+) -> None:
+    """Measure cold starts: bring-up, init and first call, beside a handler that does nothing.
+
+    Languages and memory sizes take turns in random order. A sample counts if the service reports
+    an init and the function says that it is its first call.
+
+    \b
+    Example: bench cold python java --memory 128,512,1769
+    """
+    from bench.experiments import cold as experiment
+    from bench.lambdas.target import open_target
+    from bench.records import Run
+
+    with open_target(stack, region) as target:
+        samples = rounds * experiment.count(target, languages, memory)
+        with (
+            Run("cold", target=target, languages=languages, seed=seed) as run,
+            click.progressbar(length=samples, label="cold starts") as bar,
+        ):
+            experiment.measure(
+                target, run, languages, memories_mb=memory, rounds=rounds, on_progress=bar.update
+            )
+    _show([run.folder], "cold", "cold_by_memory", "failures")
+    click.echo(f"\nrecords: {run.path}")
+
+
+@main.command()
+@_languages
+@click.option(
+    "--batch", default="1,10,100,1000", show_default=True, type=_Sizes(), help="Sentences a call."
+)
+@click.option("-n", "--environments", default=10, show_default=True, help="Of each language.")
+@click.option("--rounds", default=20, show_default=True, help="Calls of a size in an environment.")
+@click.option("--budget", default=300.0, show_default=True, help="Seconds to start environments.")
+@_measuring
+def compute(
+    languages: tuple[str, ...],
+    batch: tuple[int, ...],
+    environments: int,
+    rounds: int,
+    budget: float,
+    stack: str | None,
+    region: str | None,
+    seed: int,
+) -> None:
+    """Measure what a batch costs in environments that are up, by batch size.
+
+    Each environment is called until it is steady: the median compute time of the last 50 calls is
+    within 5 % of the 50 before. Then languages and sizes take turns in random order. The warm-up is
+    recorded too, for Java's curve.
+
+    \b
+    Example: bench compute python java --batch 1,100
+    """
+    from bench.experiments import compute as experiment
+    from bench.lambdas.target import open_target
+    from bench.records import Run
+
+    with open_target(stack, region) as target:
+        caps = {"budget_s": budget}
+        with (
+            Run("compute", target=target, languages=languages, seed=seed, caps=caps) as run,
+            click.progressbar(length=environments, label="environments of each language") as bar,
+        ):
+            experiment.measure(
+                target,
+                run,
+                experiment.subjects(target, languages),
+                sizes=batch,
+                environments=environments,
+                rounds=rounds,
+                budget_s=budget,
+                on_progress=bar.update,
+            )
+    _show([run.folder], "compute", "throughput", "duration", "wall", "failures")
+    click.echo(f"\nrecords: {run.path}")
+
+
+@main.command()
+@click.argument("language", default="python", type=click.Choice(_LANGUAGES))
+@click.option("--repeat", default=1, show_default=True, help="Tests, each a run of its own.")
+@click.option("--seed", default=1, show_default=True, help="Of the first test; then counted up.")
+def aa(language: str, repeat: int, seed: int) -> None:
+    """Test the harness itself: measure one function under two names, which must not differ.
+
+    Takes the way of `bench compute`. At 95 % confidence, one test in twenty may say "different".
+
+    \b
+    Example: bench aa python --repeat 40
+    """
+    from bench.experiments import aa as experiment
+    from bench.lambdas.target import open_target
+    from bench.records import Run
+
+    folders = []
+    with (
+        open_target(aliases=[language]) as target,
+        click.progressbar(length=repeat * experiment.ENVIRONMENTS, label="environments") as bar,
+    ):
+        for number in range(repeat):
+            with Run("aa", target=target, languages=[language], seed=seed + number) as run:
+                alias = target.aliases[language]
+                experiment.measure(target, run, language, alias, on_progress=bar.update)
+            folders.append(run.folder)
+    _show(folders, "aa", "failures")
 
 
 if __name__ == "__main__":
