@@ -50,7 +50,7 @@ class Shape(ABC):
         return {"shape": self.name, **asdict(self)}  # type: ignore[call-overload]
 
 
-class _Steps(Shape):
+class Steps(Shape):
     """Piecewise constant: the last piece for ever, or all pieces again every `_period` seconds."""
 
     _period: float = math.inf
@@ -111,7 +111,7 @@ class _Steps(Shape):
 
 
 @dataclass(frozen=True)
-class Constant(_Steps):
+class Constant(Steps):
     """`base` sentences/s for ever."""
 
     name = "constant"
@@ -122,7 +122,7 @@ class Constant(_Steps):
 
 
 @dataclass(frozen=True)
-class Surge(_Steps):
+class Surge(Steps):
     """`base` sentences/s, but `factor` times that from `start` for `duration` (both s)."""
 
     name = "surge"
@@ -139,7 +139,7 @@ class Surge(_Steps):
 
 
 @dataclass(frozen=True)
-class Doubling(_Steps):
+class Doubling(Steps):
     """Starts at `base` sentences/s and doubles every `every` s, `steps` times."""
 
     name = "doubling"
@@ -152,7 +152,7 @@ class Doubling(_Steps):
 
 
 @dataclass(frozen=True)
-class Halving(_Steps):
+class Halving(Steps):
     """Starts at `base` sentences/s and halves every `every` s, `steps` times."""
 
     name = "halving"
@@ -165,7 +165,7 @@ class Halving(_Steps):
 
 
 @dataclass(frozen=True)
-class Square(_Steps):
+class Square(Steps):
     """Nexmark's square wave: `low` for half a `period` (s), then `high` for the other half."""
 
     name = "square"

@@ -1,0 +1,110 @@
+"""The kit's own policy: overloaded? (`detect`), then how much? (`amount`), and is it worth it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from bench.policies.amount import NOTHING, Amount, amount
+from bench.policies.detect import Signs, look
+from bench.policies.model import Decision, Policy, Sample, Settings
+
+# A change of the share smaller than this is not worth telling every subtask.
+_SAME_SHARE = 0.03
+# With `warms_up`: the load from which environments are started, and the growth they are for.
+_WARM_FROM, _WARM_FOR = 0.85, 2.0
+_RISING = 1.05
+
+
+@dataclass(frozen=True)
+class State:
+    """What the policy remembers: the signs, what is offloaded, and since when without a break."""
+
+    signs: Signs = field(default_factory=Signs)
+    now: Amount = NOTHING
+    offloading_since_ms: float | None = None
+    is_warm: bool = False
+
+
+@dataclass(frozen=True)
+class Default(Policy[State]):
+    """Offloads what the local tokenizer cannot do, plus what clears the backlog in time."""
+
+    name: ClassVar[str] = "default"
+    settings: Settings
+
+    def start(self) -> State:
+        return State(is_warm=self.settings.is_warm)
+
+    def step(self, state: State, sample: Sample) -> tuple[State, Decision]:
+        before, settings = state.signs, self.settings
+        signs = look(before, sample, state.now.share)
+        state = self._aged(replace(state, signs=signs), sample.at_ms)
+        figures = _figures(signs)
+        if not signs.overloaded or signs.capacity_per_s is None:
+            state = replace(state, now=NOTHING, offloading_since_ms=None)
+            verdict = "overloaded, capacity not known yet" if signs.overloaded else "healthy"
+            warm = self._warm(before, signs)
+            note = f"; load rises: warm {warm} environments" if warm else ""
+            return state, Decision(signs.overloaded, 0.0, 0, f"{verdict}: {figures}{note}", warm)
+        refusal = self._not_worth_it(state, sample.at_ms)
+        if refusal is not None:
+            return state, Decision(True, 0.0, 0, f"overloaded: {figures}; {refusal}")
+        wanted = amount(
+            max(signs.demand_per_s, signs.steady_demand_per_s)
+            if sample.offered_per_s is not None
+            else signs.steady_demand_per_s,
+            signs.capacity_per_s,
+            signs.behind,
+            settings,
+        )
+        if abs(wanted.share - state.now.share) < _SAME_SHARE and state.now.share > 0:
+            wanted = replace(state.now, in_flight=max(wanted.in_flight, state.now.in_flight))
+        since_ms = state.offloading_since_ms
+        if wanted.share > 0 and since_ms is None:
+            since_ms = sample.at_ms
+        state = replace(state, now=wanted, offloading_since_ms=since_ms)
+        calls = f"{wanted.in_flight} calls of {settings.profile.call_ms:.0f} ms"
+        if wanted.limited:
+            calls += f" (the limit is {settings.max_in_flight})"
+        reason = f"overloaded: {figures}; {wanted.share:.0%} to Lambda in {calls}"
+        return state, Decision(True, wanted.share, wanted.in_flight, reason)
+
+    def _aged(self, state: State, at_ms: float) -> State:
+        """Environments are warm once calls have been out for as long as a cold start takes."""
+        since_ms = state.offloading_since_ms
+        if since_ms is not None and at_ms - since_ms > self.settings.profile.cold_start_ms:
+            return replace(state, is_warm=True)
+        return state
+
+    def _not_worth_it(self, state: State, at_ms: float) -> str | None:
+        """Why offloading would come too late, or None: neither what is left of the burst nor the
+        queue that it made lasts until the first environment has answered."""
+        profile, expected_s = self.settings.profile, self.settings.expected_burst_s
+        if state.is_warm or expected_s is None or state.signs.since_ms is None:
+            return None
+        left_s = expected_s - (at_ms - state.signs.since_ms) / 1000
+        first_answer_s = (profile.cold_start_ms + profile.call_ms) / 1000
+        if left_s < 0 or max(left_s, state.signs.behind_s) > first_answer_s:
+            return None
+        return (
+            f"not worth it: the burst is over in {left_s:.1f} s, "
+            f"the first answer of a cold start comes in {first_answer_s:.1f} s"
+        )
+
+    def _warm(self, before: Signs, signs: Signs) -> int:
+        if not self.settings.warms_up or signs.capacity_per_s is None:
+            return 0
+        rising = signs.demand_per_s > before.steady_demand_per_s * _RISING
+        if (signs.load or 0.0) < _WARM_FROM or not rising:
+            return 0
+        demand = signs.demand_per_s * _WARM_FOR
+        return amount(demand, signs.capacity_per_s, 0.0, self.settings).in_flight
+
+
+def _figures(signs: Signs) -> str:
+    capacity = f"{signs.capacity_per_s:,.0f}" if signs.capacity_per_s else "unknown"
+    return (
+        f"{signs.demand_per_s:,.0f}/s wanted, {capacity}/s local, "
+        f"{signs.behind:,.0f} behind ({signs.behind_s:.1f} s)"
+    )
