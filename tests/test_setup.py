@@ -1,0 +1,133 @@
+"""The set-up: each step once, going on where it stopped; and everything pinned."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bench import doctor
+
+ROOT = Path(__file__).parent.parent
+
+# Stands for pip and sam: notes that it was called, makes what sam would make, fails if told to.
+TOOL = """#!/bin/sh
+echo "$(basename "$0") $*" >>calls
+[ ! -e broken ] || exit 1
+for folder; do :; done
+[ "$(basename "$0")" != sam ] || { mkdir -p "$folder" && touch "$folder/template.yaml"; }
+"""
+
+
+class Tree:
+    """A small copy of the project whose tools only note that they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "scripts").mkdir()
+        shutil.copy(ROOT / "scripts/setup", folder / "scripts/setup")
+        self.write("scripts/packages", "# none\n")
+        self.write("scripts/setup-runtimes", "#!/bin/sh\n").chmod(0o755)
+        for tool in ("pip", "sam", "bench", "python"):
+            self.write(f".venv/bin/{tool}", TOOL).chmod(0o755)
+        self.write("requirements.lock", "click==8.1.8\n")
+        self.write("pyproject.toml", "[project]\n")
+        self.write("template.yaml", "Resources: {}\n")
+        for name in ("python/app.py", "java/App.java", "node/app.mjs", "empty/app.py"):
+            self.write(f"functions/{name}", "")
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def set_up(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.folder / "scripts/setup"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    def steps(self) -> list[str]:
+        """The steps that a set-up, which must succeed, has found to do."""
+        done = self.set_up()
+        assert done.returncode == 0, done.stderr
+        return re.findall(r"^setup: (\w+) …$", done.stderr, re.M)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+def test_a_second_run_does_nothing(tree: Tree) -> None:
+    assert tree.steps() == ["venv", "project", "functions", "empties"]
+    calls = (tree.folder / "calls").read_text()
+    done = tree.set_up()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tree.folder / "calls").read_text() == calls
+
+
+def test_only_what_changed_is_made_again(tree: Tree) -> None:
+    tree.steps()
+    tree.write("functions/node/app.mjs", "export {};\n")
+    assert tree.steps() == ["functions"]
+    tree.write("requirements.lock", "click==8.1.9\n")
+    assert tree.steps() == ["venv"]
+    shutil.rmtree(tree.folder / ".aws-sam/empty")
+    assert tree.steps() == ["empties"]
+
+
+def test_a_step_that_did_not_end_is_done_again_and_no_other(tree: Tree) -> None:
+    tree.steps()
+    tree.write("functions/empty/app.py", "# changed\n")
+    tree.write("broken", "")
+    done = tree.set_up()
+    assert done.returncode != 0
+    assert "empties did not work" in done.stderr
+    (tree.folder / "broken").unlink()
+    assert tree.steps() == ["empties"]
+
+
+def test_what_only_root_can_bring_is_one_line_with_the_command(tree: Tree) -> None:
+    tree.write("scripts/packages", "no-such-command  no-such-package,other  nothing\n")
+    for command, answer in (("id", "echo 1000"), ("apt-get", "exit 1"), ("apt-cache", "exit 1")):
+        tree.write(f"bin/{command}", f"#!/bin/sh\n{answer}\n").chmod(0o755)
+    done = tree.set_up(PATH=f"{tree.folder / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "setup: system packages are missing; run: sudo apt-get install -y no-such-package\n"
+    )
+
+
+def test_every_package_asked_for_is_pinned_to_that_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    lock = (ROOT / "requirements.lock").read_text().lower().splitlines()
+    assert {pin.lower() for pin in asked} <= set(lock)
+
+
+def test_the_lock_has_exact_versions_and_no_addresses() -> None:
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        assert re.fullmatch(r"#.*|[\w.-]+==[\w.+]+", line), line
+
+
+def test_doctor_finds_everything_here_after_set_up() -> None:
+    assert [finding for finding in doctor.examine() if not finding.ok] == []
+
+
+def test_require_names_what_is_missing_and_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    with pytest.raises(
+        doctor.Missing, match=r"^missing here: java runtime, functions\. .*make setup$"
+    ):
+        doctor.require("java runtime", "functions")
