@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
 from . import encode, tokenize
 
@@ -18,7 +17,7 @@ class InvalidBatch(Exception):
     """The event is not a batch of sentences."""
 
 
-def handler(event: Any, context: object) -> dict[str, Any]:
+def handler(event: object, context: object) -> dict[str, object]:
     """Answer a batch of sentences with their tokens.
 
     Raises:
@@ -39,7 +38,7 @@ def handler(event: Any, context: object) -> dict[str, Any]:
     }
 
 
-def _parse(event: Any) -> tuple[list[str], int]:
+def _parse(event: object) -> tuple[list[str], int]:
     """The sentences and the cost of a valid event."""
     if not isinstance(event, dict):
         raise InvalidBatch("the event is not an object")
