@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
@@ -24,13 +24,18 @@ _REPORT_FIELDS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What a REPORT line says. A field that the line does not have is None, never zero."""
+    """What a REPORT line says. A field that the line does not have is None, never zero.
+
+    `bring_up_ms` is told by the local service alone, in a header of its own: from its decision to
+    start an environment to the environment's first `next`.
+    """
 
     duration_ms: float | None = None
     billed_ms: float | None = None
     memory_mb: float | None = None
     max_memory_mb: float | None = None
     init_ms: float | None = None
+    bring_up_ms: float | None = None
 
 
 def parse_report(log_tail: str) -> Report:
@@ -68,6 +73,30 @@ class Answer:
     report: Report
 
 
+def lambda_api(
+    endpoint_url: str | None, region: str | None, timeout_s: float = 60.0, connections: int = 10
+) -> Any:
+    """boto3's client of the Lambda API. It never retries, since a retry repeats the work.
+
+    Args: see `LambdaClient`.
+    """
+    # The local service asks for no credentials and no region, but boto3 signs every request.
+    local = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
+    return boto3.client(  # type: ignore[call-overload]
+        "lambda",
+        endpoint_url=endpoint_url,
+        region_name=region or ("us-east-1" if endpoint_url else None),
+        config=Config(
+            connect_timeout=timeout_s,
+            read_timeout=timeout_s,
+            max_pool_connections=connections,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            tcp_keepalive=True,
+        ),
+        **local,
+    )
+
+
 class LambdaClient:
     """Calls functions synchronously. Thread-safe; never retries, since a retry repeats the work.
 
@@ -84,23 +113,7 @@ class LambdaClient:
         timeout_s: float = 60.0,
         connections: int = 10,
     ) -> None:
-        # The local service asks for no credentials, but boto3 signs every request.
-        local_credentials = (
-            {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
-        )
-        self._client = boto3.client(  # type: ignore[call-overload]
-            "lambda",
-            endpoint_url=endpoint_url,
-            region_name=region,
-            config=Config(
-                connect_timeout=timeout_s,
-                read_timeout=timeout_s,
-                max_pool_connections=connections,
-                retries={"total_max_attempts": 1, "mode": "standard"},
-                tcp_keepalive=True,
-            ),
-            **local_credentials,
-        )
+        self._client = lambda_api(endpoint_url, region, timeout_s, connections)
 
     def invoke(self, function: str, event: Any) -> Answer:
         """Call `function` with `event` and wait for its answer.
@@ -124,4 +137,8 @@ class LambdaClient:
         if "FunctionError" in response:
             raise CallFailed(body.get("errorType", "Unhandled"), body.get("errorMessage", ""))
         tail = base64.b64decode(response.get("LogResult", "")).decode(errors="replace")
-        return Answer(body, wall_ms, parse_report(tail))
+        report = parse_report(tail)
+        bring_up_ms = response["ResponseMetadata"]["HTTPHeaders"].get("x-bring-up-ms")
+        if bring_up_ms is not None:
+            report = replace(report, bring_up_ms=float(bring_up_ms))
+        return Answer(body, wall_ms, report)

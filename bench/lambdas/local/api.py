@@ -1,0 +1,262 @@
+"""The Lambda API, as far as invoking and configuring a function needs it.
+
+Source: the AWS Lambda API reference (2015-03-31): Invoke, GetFunction, GetFunctionConfiguration,
+ListFunctions, UpdateFunctionConfiguration.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+import uuid
+from http import HTTPStatus
+from typing import Any, NoReturn
+from urllib.parse import parse_qs, unquote
+
+from bench.lambdas.local.environment import Invocation
+from bench.lambdas.local.http import Request, Response
+from bench.lambdas.local.runtimes import REGION, RuntimeMissing
+from bench.lambdas.local.service import Pool, Service, TooManyRequests
+
+REQUEST_LIMIT_BYTES = 6_291_456  # of a synchronous invocation
+EVENT_LIMIT_BYTES = 1_048_576  # of an asynchronous one
+MEMORY_MB = range(128, 10_241)
+TIMEOUT_S = range(1, 901)
+ACCOUNT = "000000000000"
+_ROOT = "/2015-03-31/functions"
+_NAME = re.compile(  # a name, ACCOUNT:function:NAME or an ARN, each with or without a qualifier
+    r"(?:(?:arn:aws[\w-]*:lambda:[\w-]+:)?\d{12}:function:)?([\w-]{1,64})(?::(\$LATEST|[\w-]+))?"
+)
+
+
+class ApiError(Exception):
+    """A request that AWS would refuse, with the status, type and words that it would use."""
+
+    def __init__(self, status: HTTPStatus, kind: str, message: str, reason: str | None = None):
+        super().__init__(message)
+        self.status, self.kind, self.message, self.reason = status, kind, message, reason
+
+    def response(self) -> Response:
+        body = {"Type": "User", "Message": self.message, "message": self.message}
+        if self.reason:
+            body["Reason"] = self.reason
+        return Response(self.status, json.dumps(body).encode(), {"x-amzn-ErrorType": self.kind})
+
+
+class LambdaApi:
+    """Answers requests to the Lambda API from a service.
+
+    Headers beyond AWS's: `X-Bring-Up-Ms` on an invocation that had to wait for a new environment,
+    from the decision to start it to its first `next`.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def handle(self, request: Request) -> Response:
+        request_id = str(uuid.uuid4())
+        try:
+            response = await self._route(request, request_id)
+        except ApiError as error:
+            response = error.response()
+        except (OSError, RuntimeMissing) as error:
+            response = ApiError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "ServiceException", str(error)
+            ).response()
+        headers = {"x-amzn-RequestId": request_id, **response.headers}
+        return Response(response.status, response.body, headers)
+
+    async def _route(self, request: Request, request_id: str) -> Response:
+        path = request.path.rstrip("/")
+        if request.method == "GET" and path == "":
+            return _json(self._status())
+        if not path.startswith(_ROOT):
+            return _no_such_path()
+        name, _, action = path.removeprefix(_ROOT).removeprefix("/").partition("/")
+        match request.method, bool(name), action:
+            case "POST", True, "invocations":
+                return await self._invoke(self._find(name, request), request, request_id)
+            case "GET", False, "":
+                pools = self._service.pools.values()
+                return _json({"Functions": [_configuration(pool) for pool in pools]})
+            case "GET", True, "":
+                return _json({"Configuration": _configuration(self._find(name, request))})
+            case "GET", True, "configuration":
+                return _json(_configuration(self._find(name, request)))
+            case "PUT", True, "configuration":
+                return _json(self._update(self._find(name, request), request))
+        return _no_such_path()
+
+    def _status(self) -> dict[str, Any]:
+        shares = self._service.shares
+        return {
+            "service": "local process",
+            "cpu_share_enforced": shares is not None,
+            "cpu_share": str(shares) if shares else None,
+            "max_concurrency": self._service.max_concurrency,
+        }
+
+    def _find(self, name: str, request: Request) -> Pool:
+        """The function that a name, ARN or qualified name in a path means.
+
+        Raises:
+            ApiError: there is none.
+        """
+        match = _NAME.fullmatch(unquote(name))
+        if not match:
+            raise ApiError(
+                HTTPStatus.BAD_REQUEST,
+                "ValidationException",
+                f"1 validation error detected: Value '{unquote(name)}' at 'functionName' failed to "
+                "satisfy constraint: Member must satisfy regular expression pattern",
+            )
+        queried = parse_qs(request.query).get("Qualifier")
+        qualifier = match[2] or (queried[0] if queried else "$LATEST")
+        pool = self._service.pools.get(match[1])
+        if pool is None or qualifier != "$LATEST":
+            suffix = "" if qualifier == "$LATEST" else f":{qualifier}"
+            raise ApiError(
+                HTTPStatus.NOT_FOUND,
+                "ResourceNotFoundException",
+                f"Function not found: {_arn(match[1])}{suffix}",
+            )
+        return pool
+
+    async def _invoke(self, pool: Pool, request: Request, request_id: str) -> Response:
+        invocation_type = request.headers.get("x-amz-invocation-type", "RequestResponse")
+        limit = EVENT_LIMIT_BYTES if invocation_type == "Event" else REQUEST_LIMIT_BYTES
+        if request.too_large or len(request.body) > limit:
+            raise ApiError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "RequestTooLargeException",
+                f"Request must be smaller than {limit} bytes for the InvokeFunction operation",
+            )
+        payload = request.body or b"{}"
+        _check_json(payload)
+        invocation = Invocation(request_id, payload, _arn(pool.function.name), _context(request))
+        match invocation_type:
+            case "RequestResponse":
+                return await self._wait_for(pool, invocation, request)
+            case "Event":
+                self._service.enqueue(pool, invocation)
+                return Response(HTTPStatus.ACCEPTED)
+            case "DryRun":
+                return Response(HTTPStatus.NO_CONTENT)
+            case _:
+                raise ApiError(
+                    HTTPStatus.BAD_REQUEST,
+                    "InvalidParameterValueException",
+                    f"Unknown invocation type: {invocation_type}",
+                )
+
+    async def _wait_for(self, pool: Pool, invocation: Invocation, request: Request) -> Response:
+        try:
+            result = await self._service.invoke(pool, invocation)
+        except TooManyRequests:
+            raise ApiError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "TooManyRequestsException",
+                "Rate Exceeded.",
+                "ConcurrentInvocationLimitExceeded",
+            ) from None
+        headers = {"X-Amz-Executed-Version": "$LATEST"}
+        if result.outcome.status:
+            headers["X-Amz-Function-Error"] = "Unhandled"
+        if request.headers.get("x-amz-log-type") == "Tail":
+            headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail).decode()
+        if result.bring_up_ms is not None:
+            headers["X-Bring-Up-Ms"] = f"{result.bring_up_ms:.3f}"
+        return Response(HTTPStatus.OK, result.outcome.body, headers)
+
+    def _update(self, pool: Pool, request: Request) -> dict[str, Any]:
+        try:
+            wanted = json.loads(request.body)
+            changes: dict[str, object] = {}
+            if "MemorySize" in wanted:
+                changes["memory_mb"] = _within(MEMORY_MB, int(wanted["MemorySize"]), "memorySize")
+            if "Timeout" in wanted:
+                changes["timeout_s"] = _within(TIMEOUT_S, int(wanted["Timeout"]), "timeout")
+            if "Environment" in wanted:
+                variables = wanted["Environment"].get("Variables", {})
+                changes["variables"] = {str(k): str(v) for k, v in variables.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _invalid_parameter(f"Could not read the configuration: {error}") from None
+        self._service.update(pool, **changes)
+        return _configuration(pool)
+
+
+def _json(value: object) -> Response:
+    return Response(HTTPStatus.OK, json.dumps(value).encode())
+
+
+def _arn(name: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+
+
+def _configuration(pool: Pool) -> dict[str, Any]:
+    function = pool.function
+    updated = time.gmtime(pool.updated_at)
+    return {
+        "FunctionName": function.name,
+        "FunctionArn": _arn(function.name),
+        "Runtime": function.runtime,
+        "Handler": function.handler,
+        "MemorySize": function.memory_mb,
+        "Timeout": function.timeout_s,
+        "Environment": {"Variables": function.variables},
+        "LastModified": time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", updated),
+        "RevisionId": pool.revision,
+        "Version": "$LATEST",
+        "PackageType": "Zip",
+        "State": "Active",
+        "LastUpdateStatus": "Successful",
+    }
+
+
+def _check_json(payload: bytes) -> None:
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        json.loads(payload, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            "InvalidRequestContentException",
+            f"Could not parse request body into json: {error}",
+        ) from None
+
+
+def _context(request: Request) -> str | None:
+    """The client context, which comes base64-encoded and reaches the runtime as JSON."""
+    encoded = request.headers.get("x-amz-client-context")
+    if not encoded:
+        return None
+    try:
+        context = base64.b64decode(encoded, validate=True).decode()
+        return json.dumps(json.loads(context))
+    except (binascii.Error, ValueError) as error:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            "InvalidRequestContentException",
+            f"Client context must be a valid Base64-encoded JSON object: {error}",
+        ) from None
+
+
+def _within(allowed: range, value: int, what: str) -> int:
+    if value not in allowed:
+        raise _invalid_parameter(
+            f"'{what}' must be from {allowed.start} to {allowed.stop - 1}, not {value}"
+        )
+    return value
+
+
+def _invalid_parameter(message: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "InvalidParameterValueException", message)
+
+
+def _no_such_path() -> Response:
+    raise ApiError(HTTPStatus.NOT_FOUND, "UnknownOperationException", "No such operation here")

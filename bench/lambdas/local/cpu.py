@@ -1,0 +1,114 @@
+"""The CPU share of an execution environment, by its memory size: 1,769 MB are one CPU.
+
+Source: the AWS Lambda developer guide, "Configure Lambda function memory". Enforced by the kernel's
+CPU bandwidth control (`cpu.cfs_quota_us` in cgroup v1, `cpu.max` in v2) where we may set it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+MB_PER_CPU = 1769
+PERIOD_US = 20_000
+_PREFIX = "lambda-burst-"
+
+
+def quota_us(memory_mb: int) -> int:
+    """CPU time per period; the kernel refuses less than 1,000 µs."""
+    return max(1000, PERIOD_US * memory_mb // MB_PER_CPU)
+
+
+class Group:
+    """The control group of one environment. A process that writes `0` to `procs` joins it."""
+
+    def __init__(self, folder: Path, memory_mb: int, v2: bool) -> None:
+        folder.mkdir()
+        self._folder = folder
+        if v2:
+            (folder / "cpu.max").write_text(f"{quota_us(memory_mb)} {PERIOD_US}")
+        else:
+            (folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (folder / "cpu.cfs_quota_us").write_text(str(quota_us(memory_mb)))
+
+    @property
+    def procs(self) -> Path:
+        return self._folder / "cgroup.procs"
+
+    async def remove(self) -> None:
+        """Remove the group; the last of its killed processes may take a moment to be gone."""
+        for _ in range(500):
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+                return
+            await asyncio.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class CpuShares:
+    """Where this process may make control groups: `folder` is its own, named with its pid."""
+
+    folder: Path
+    v2: bool
+
+    @classmethod
+    def open(cls) -> CpuShares | None:
+        """Make the folder, or return None where the machine does not let us set CPU shares.
+
+        What earlier services left that were killed is cleared away.
+        """
+        for base, v2 in _hierarchies():
+            _remove_stale(base)
+            shares = cls(base / f"{_PREFIX}{os.getpid()}", v2)
+            try:
+                shares.folder.mkdir()
+                if v2:
+                    (shares.folder / "cgroup.subtree_control").write_text("+cpu")
+                probe = Group(shares.folder / "probe", MB_PER_CPU, v2)
+                probe.procs.parent.rmdir()
+            except OSError:
+                shares.close()
+                continue
+            return shares
+        return None
+
+    def __str__(self) -> str:
+        return f"cgroup v{2 if self.v2 else 1}, period {PERIOD_US // 1000} ms"
+
+    def group(self, name: str, memory_mb: int) -> Group:
+        return Group(self.folder / name, memory_mb, self.v2)
+
+    def close(self) -> None:
+        _remove(self.folder)
+
+
+def _hierarchies() -> list[tuple[Path, bool]]:
+    """Mounted hierarchies that can have a CPU controller, with whether they are v2."""
+    found = []
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, kind, options, *_ = line.split()
+        if kind == "cgroup" and "cpu" in options.split(","):
+            found.append((Path(mount), False))
+        elif kind == "cgroup2":
+            found.append((Path(mount), True))
+    return found
+
+
+def _remove_stale(base: Path) -> None:
+    for folder in base.glob(f"{_PREFIX}*"):
+        if not Path("/proc", folder.name.removeprefix(_PREFIX)).exists():
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a service's folder and its groups, with whatever still runs in them."""
+    with contextlib.suppress(OSError):
+        for group in (path for path in folder.iterdir() if path.is_dir()):
+            for pid in (group / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+            group.rmdir()
+        folder.rmdir()
