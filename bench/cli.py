@@ -139,7 +139,7 @@ def cold(
         samples = rounds * experiment.count(target, languages, memory)
         with (
             Run("cold", target=target, languages=languages, seed=seed) as run,
-            click.progressbar(length=samples, label="cold starts") as bar,
+            click.progressbar(range(samples), label="cold starts") as bar,
         ):
             experiment.measure(
                 target, run, languages, memories_mb=memory, rounds=rounds, on_progress=bar.update
@@ -184,7 +184,7 @@ def compute(
         caps = {"budget_s": budget}
         with (
             Run("compute", target=target, languages=languages, seed=seed, caps=caps) as run,
-            click.progressbar(length=environments, label="environments of each language") as bar,
+            click.progressbar(range(environments), label="environments of each language") as bar,
         ):
             experiment.measure(
                 target,
@@ -219,7 +219,7 @@ def aa(language: str, repeat: int, seed: int) -> None:
     folders = []
     with (
         open_target(aliases=[language]) as target,
-        click.progressbar(length=repeat * experiment.ENVIRONMENTS, label="environments") as bar,
+        click.progressbar(range(repeat * experiment.ENVIRONMENTS), label="environments") as bar,
     ):
         for number in range(repeat):
             with Run("aa", target=target, languages=[language], seed=seed + number) as run:
