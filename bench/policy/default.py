@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from bench.policies.amount import NOTHING, Amount, amount
-from bench.policies.detect import Signs, look
-from bench.policies.model import Decision, Policy, Sample, Settings
+from bench.policy.amount import NOTHING, Amount, amount
+from bench.policy.detect import Signs, look
+from bench.policy.model import Decision, Policy, Sample, Settings
 
-# A change of the share smaller than this is not worth telling every subtask.
-_SAME_SHARE = 0.03
+# The share that stays as long as the verdict does, so that a load around the capacity does not
+# switch offloading on and off; and a change that is not worth telling every subtask.
+_LEAST_SHARE, _SAME_SHARE = 0.03, 0.03
 # With `warms_up`: the load from which environments are started, and the growth they are for.
 _WARM_FROM, _WARM_FOR = 0.85, 2.0
 _RISING = 1.05
@@ -27,13 +28,13 @@ class State:
 
 
 @dataclass(frozen=True)
-class Default(Policy[State]):
+class Default(Policy):
     """Offloads what the local tokenizer cannot do, plus what clears the backlog in time."""
 
     name: ClassVar[str] = "default"
     settings: Settings
 
-    def start(self) -> State:
+    def initial(self) -> State:
         return State(is_warm=self.settings.is_warm)
 
     def step(self, state: State, sample: Sample) -> tuple[State, Decision]:
@@ -51,14 +52,14 @@ class Default(Policy[State]):
         if refusal is not None:
             return state, Decision(True, 0.0, 0, f"overloaded: {figures}; {refusal}")
         wanted = amount(
-            max(signs.demand_per_s, signs.steady_demand_per_s)
-            if sample.offered_per_s is not None
-            else signs.steady_demand_per_s,
+            signs.demand_per_s,
             signs.capacity_per_s,
             signs.behind,
             settings,
         )
-        if abs(wanted.share - state.now.share) < _SAME_SHARE and state.now.share > 0:
+        if wanted.share < _LEAST_SHARE:
+            wanted = Amount(_LEAST_SHARE, max(1, wanted.in_flight), wanted.limited)
+        elif abs(wanted.share - state.now.share) < _SAME_SHARE:
             wanted = replace(state.now, in_flight=max(wanted.in_flight, state.now.in_flight))
         since_ms = state.offloading_since_ms
         if wanted.share > 0 and since_ms is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.policies.model import Settings
+from bench.policy.model import Settings
 
 # The local tokenizer is planned a little below its capacity: a queue that is planned to be exactly
 # as fast as its input never gets shorter.

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.policies.amount import amount
-from bench.policies.model import Decision, Policy, Sample, Settings
+from bench.policy.amount import amount
+from bench.policy.model import Decision, Policy, Sample, Settings
 from flink_job.shapes import Shape
 
 
@@ -21,7 +21,7 @@ class SpongeState:
 
 
 @dataclass(frozen=True)
-class Sponge(Policy[SpongeState]):
+class Sponge(Policy):
     """The precursor rule published with Sponge (USENIX ATC 2023).
 
     Checked every second: if the queue delay is over 2 s, the share is
@@ -34,7 +34,7 @@ class Sponge(Policy[SpongeState]):
     check_ms: ClassVar[float] = 1000.0
     rest_ms: ClassVar[float] = 10_000.0
 
-    def start(self) -> SpongeState:
+    def initial(self) -> SpongeState:
         return SpongeState(
             -math.inf, -math.inf, Decision(False, 0.0, 0, "healthy: nothing seen yet")
         )
@@ -58,14 +58,14 @@ class Sponge(Policy[SpongeState]):
 
 
 @dataclass(frozen=True)
-class Threshold(Policy[None]):
+class Threshold(Policy):
     """All or nothing: everything goes to Lambda while the tokenizer is busy over a threshold."""
 
     name: ClassVar[str] = "threshold"
     settings: Settings
     busy: ClassVar[float] = 0.9
 
-    def start(self) -> None:
+    def initial(self) -> None:
         return None
 
     def step(self, state: None, sample: Sample) -> tuple[None, Decision]:
@@ -77,7 +77,7 @@ class Threshold(Policy[None]):
 
 
 @dataclass(frozen=True)
-class Oracle(Policy[None]):
+class Oracle(Policy):
     """Knows the schedule and the capacity: decides before the load comes, and warms up in time.
 
     Args:
@@ -88,9 +88,9 @@ class Oracle(Policy[None]):
     settings: Settings
     shape: Shape
     capacity_per_s: float
-    ahead_s: float = 0.3
+    ahead_s: float = 0.6
 
-    def start(self) -> None:
+    def initial(self) -> None:
         return None
 
     def step(self, state: None, sample: Sample) -> tuple[None, Decision]:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 
-from bench.policies.model import Sample
+from bench.policy.model import Sample
 
 # One poll proves nothing: a garbage collection or two batches at once look like a surge in it.
 _POLLS_TO_START = 2
 # Leaving takes longer than entering: offloading a second too long costs some calls, stopping too
 # early brings the queue back.
-_POLLS_TO_STOP = 6
+_POLLS_TO_STOP = 8
 # Between these two loads the verdict stays what it was.
-_TOO_MUCH, _LITTLE_ENOUGH = 1.1, 0.9
+_TOO_MUCH, _LITTLE_ENOUGH = 1.1, 0.92
+# A schedule that asks for so much is no noise: one poll proves that.
+_FAR_TOO_MUCH = 1.5
+# What a source emits comes in whole batches and is counted late: more of it is needed as proof.
+_TOO_MUCH_EMITTED = 1.2
 _BUSY = 0.9
 _SOURCE_BLOCKED = 0.3
 _BEHIND_S, _CAUGHT_UP_S = 0.5, 0.25
-# Weight of the newest poll in a moving average: over 2 s for the capacity, 1 s for the demand.
-_CAPACITY_WEIGHT, _DEMAND_WEIGHT = 0.12, 0.25
+# The capacity is averaged over 5 s, the lag over 1 s: weights of the newest poll.
+_CAPACITY_WEIGHT, _LAG_WEIGHT = 0.05, 0.25
+# Polls that the demand is averaged over: to leave, and to enter. What is emitted is averaged longer
+# than what a schedule says: it comes in batches, and its counters are taken anew every 200 ms, so
+# that a poll every 250 ms counts too little and too much in turn.
+_SCHEDULE_POLLS, _EMITTED_POLLS = (4, 1), (8, 2)
 # Before so many polls an average is an accident.
 _POLLS_TO_LEARN = 4
 # A source that is blocked all the time says nothing about what it would send.
@@ -31,7 +40,7 @@ class Signs:
     Attributes:
         demand_per_s: sentences/s that want to be processed: the schedule's rate, or what the source
             would emit if it were not blocked.
-        steady_demand_per_s: its moving average.
+        steady_demand_per_s: its mean over the last seconds.
         capacity_per_s: what the tokenizer does when it is busy all the time; None until learned.
         behind: sentences waiting beyond those that always are on their way.
         overloaded: the verdict.
@@ -44,6 +53,7 @@ class Signs:
     behind: float = 0.0
     overloaded: bool = False
     since_ms: float | None = None
+    _demands: tuple[float, ...] = ()
     _processed: float = 0.0
     _busy: float = 0.0
     _learned: int = 0
@@ -67,10 +77,13 @@ def look(before: Signs, sample: Sample, share: float) -> Signs:
     demand = _demand(sample)
     if demand is None:
         return before
+    long, short = _EMITTED_POLLS if sample.offered_per_s is None else _SCHEDULE_POLLS
+    demands = (*before._demands, demand)[-long:]
     signs = replace(
         before,
-        demand_per_s=demand,
-        steady_demand_per_s=_average(before.steady_demand_per_s or demand, demand, _DEMAND_WEIGHT),
+        demand_per_s=fmean(demands[-short:]),
+        steady_demand_per_s=fmean(demands),
+        _demands=demands,
     )
     signs = _learn_capacity(signs, sample, share)
     signs = _measure_backlog(signs, sample)
@@ -120,7 +133,7 @@ def _measure_backlog(signs: Signs, sample: Sample) -> Signs:
     if lag_s is None:
         lag_s = min(now_s, _BEHIND_S)
     elif (sample.tokenizer_busy or 0.0) < _BUSY and not signs.overloaded:
-        lag_s = min(_average(lag_s, now_s, _DEMAND_WEIGHT), 2 * _BEHIND_S)
+        lag_s = min(_average(lag_s, now_s, _LAG_WEIGHT), 2 * _BEHIND_S)
     behind = max(0.0, sample.backlog - lag_s * signs.demand_per_s)
     return replace(signs, _lag_s=lag_s, behind=behind)
 
@@ -131,7 +144,9 @@ def _judge(signs: Signs, sample: Sample) -> Signs:
         if cool < _POLLS_TO_STOP:
             return replace(signs, _cool_polls=cool)
         return replace(signs, overloaded=False, since_ms=None, _cool_polls=0, _hot_polls=0)
-    hot = signs._hot_polls + 1 if _is_hot(signs, sample) else 0
+    certain = sample.offered_per_s is not None and (signs.load or 0.0) > _FAR_TOO_MUCH
+    weight = _POLLS_TO_START if certain else 1
+    hot = signs._hot_polls + weight if _is_hot(signs, sample) else 0
     if hot < _POLLS_TO_START:
         return replace(signs, _hot_polls=hot)
     return replace(signs, overloaded=True, since_ms=sample.at_ms, _hot_polls=0, _cool_polls=0)
@@ -141,8 +156,9 @@ def _is_hot(signs: Signs, sample: Sample) -> bool:
     """Busy all the time, and something says that it is not enough."""
     if (sample.tokenizer_busy or 0.0) < _BUSY:
         return False
+    too_much = _TOO_MUCH_EMITTED if sample.offered_per_s is None else _TOO_MUCH
     return (
-        (signs.load or 0.0) > _TOO_MUCH
+        (signs.load or 0.0) > too_much
         or signs.behind_s > _BEHIND_S
         or (sample.source_backpressured or 0.0) > _SOURCE_BLOCKED
     )

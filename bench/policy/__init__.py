@@ -3,7 +3,7 @@
 Every policy is a pure `step(state, sample) -> (state, decision)`:
 
     rule = policy("default", settings)
-    state = rule.start()
+    state = rule.initial()
     for sample in samples:
         state, decision = rule.step(state, sample)
 """
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.policies.default import Default
-from bench.policies.model import Decision, Policy, Profile, Sample, Settings
-from bench.policies.references import Oracle, Sponge, Threshold
+from bench.policy.default import Default
+from bench.policy.model import Decision, Policy, Profile, Sample, Settings
+from bench.policy.references import Oracle, Sponge, Threshold
 from flink_job.shapes import Shape
 
 __all__ = ["POLICIES", "Decision", "Policy", "Profile", "Sample", "Settings", "policy"]
@@ -27,7 +27,7 @@ def policy(
     settings: Settings,
     shape: Shape | None = None,
     capacity_per_s: float | None = None,
-) -> Policy[Any]:
+) -> Policy:
     """The policy called `name`; only the oracle is told the schedule and the capacity.
 
     Raises:
