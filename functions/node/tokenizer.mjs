@@ -4,12 +4,15 @@ import { LOWER, TOKENS } from "./unicode-data.mjs";
 
 const SPACE = 0x20;
 
-// Code point → lower case, 0 for separators; in pages of 256 code points, so that the many pages
-// of separators only can be one.
-const PAGES = unicodePages();
+// By code point of ASCII: its lower case, 0 for separators.
+const ASCII = new Uint8Array(128);
+for (const c of "0123456789abcdefghijklmnopqrstuvwxyz")
+  ASCII[c.charCodeAt(0)] = ASCII[c.toUpperCase().charCodeAt(0)] = c.charCodeAt(0);
 
-// The same for ASCII.
-const ASCII = Uint8Array.from(PAGES[0].subarray(0, 128));
+// By code point: SELF + the distance to its lower case, 0 for separators. Made at the first sentence
+// that is not ASCII, so that a cold start without one does not pay for it.
+const SELF = 0x110000;
+let unicode;
 
 /** The tokens of a sentence, in order, in lower case, joined by single spaces. */
 export function tokenize(sentence) {
@@ -33,17 +36,19 @@ export function tokenize(sentence) {
 }
 
 function tokenizeUnicode(sentence) {
+  unicode ??= unicodeTable();
   const out = new Uint16Array(sentence.length);
   let end = 0;
   let separated = false;
   for (let i = 0; i < sentence.length; i++) {
     const codePoint = sentence.codePointAt(i);
-    const lower = PAGES[codePoint >> 8][codePoint & 0xff];
+    const entry = unicode[codePoint];
     if (codePoint > 0xffff) i++;
-    if (lower === 0) {
+    if (entry === 0) {
       separated = end > 0;
       continue;
     }
+    const lower = codePoint + entry - SELF;
     if (separated) out[end++] = SPACE;
     separated = false;
     if (lower > 0xffff) {
@@ -56,24 +61,18 @@ function tokenizeUnicode(sentence) {
   return Buffer.from(out.buffer).ucs2Slice(0, 2 * end);
 }
 
-function unicodePages() {
-  const separators = new Int32Array(256);
-  const pages = new Array(0x1100).fill(separators);
-  const set = (codePoint, lower) => {
-    const index = codePoint >> 8;
-    if (pages[index] === separators) pages[index] = new Int32Array(256);
-    pages[index][codePoint & 0xff] = lower;
-  };
+function unicodeTable() {
+  const table = new Int32Array(0x110000);
   const tokens = TOKENS.trim().split(/\s+/).map(Number);
-  for (let i = 0, codePoint = 0; i < tokens.length; i += 2) {
-    codePoint += tokens[i];
-    for (const end = codePoint + tokens[i + 1]; codePoint < end; codePoint++)
-      set(codePoint, codePoint);
+  for (let i = 0, end = 0; i < tokens.length; i += 2) {
+    const first = end + tokens[i];
+    end = first + tokens[i + 1];
+    table.fill(SELF, first, end);
   }
   const lower = LOWER.trim().split(/\s+/).map(Number);
   for (let i = 0; i < lower.length; i += 4) {
     const [first, count, step, delta] = lower.slice(i, i + 4);
-    for (let k = 0; k < count; k++) set(first + k * step, first + k * step + delta);
+    for (let k = 0; k < count; k++) table[first + k * step] += delta;
   }
-  return pages;
+  return table;
 }

@@ -10,28 +10,26 @@ import java.util.StringTokenizer;
  * without one does not pay for it.
  */
 final class UnicodeTable {
-    /** In pages of 256 code points, so that the many pages of separators only can be one. */
-    private static final int[][] PAGES = pages();
+    private static final int SELF = 0x110000;
+
+    /** By code point: 0 for separators, otherwise SELF + the distance to its lower case. */
+    private static final int[] TABLE = table();
 
     private UnicodeTable() {}
 
     /** The lower case of a code point of a token, 0 for separators. */
     static int lower(int codePoint) {
-        return PAGES[codePoint >> 8][codePoint & 0xFF];
+        int entry = TABLE[codePoint];
+        return entry == 0 ? 0 : codePoint + entry - SELF;
     }
 
-    private static int[][] pages() {
-        int[] separators = new int[256];
-        int[][] pages = new int[0x1100][];
-        Arrays.fill(pages, separators);
+    private static int[] table() {
+        int[] table = new int[0x110000];
         StringTokenizer tokens = new StringTokenizer(UnicodeData.TOKENS);
-        for (int codePoint = 0; tokens.hasMoreTokens(); ) {
-            codePoint += next(tokens);
-            for (int end = codePoint + next(tokens); codePoint < end; codePoint++) {
-                int page = codePoint >> 8;
-                if (pages[page] == separators) pages[page] = new int[256];
-                pages[page][codePoint & 0xFF] = codePoint;
-            }
+        for (int end = 0; tokens.hasMoreTokens(); ) {
+            int first = end + next(tokens);
+            end = first + next(tokens);
+            Arrays.fill(table, first, end, SELF);
         }
         StringTokenizer lower = new StringTokenizer(UnicodeData.LOWER);
         while (lower.hasMoreTokens()) {
@@ -39,11 +37,9 @@ final class UnicodeTable {
             int count = next(lower);
             int step = next(lower);
             int delta = next(lower);
-            for (int i = 0; i < count; i++, codePoint += step) {
-                pages[codePoint >> 8][codePoint & 0xFF] += delta;
-            }
+            for (int i = 0; i < count; i++, codePoint += step) table[codePoint] += delta;
         }
-        return pages;
+        return table;
     }
 
     private static int next(StringTokenizer numbers) {
