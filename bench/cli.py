@@ -3,7 +3,8 @@ so that `bench --help` and `bench serve` stay light."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,20 @@ def _measuring(function: Callable[..., None]) -> Callable[..., None]:
     ):
         function = option(function)
     return function
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str, float], None]]:
+    """A progress bar that is told what is being done, and which share of the whole is done."""
+    bar: Any
+    with click.progressbar(length=1000, label="starting", show_pos=False) as bar:
+
+        def on_step(what: str, share: float) -> None:
+            bar.label = f"{what:28.28}"
+            bar.update(max(0, round(share * 1000) - bar.pos))
+
+        yield on_step
+        bar.update(1000 - bar.pos)
 
 
 def _show(folders: Sequence[Path], *tables: str) -> None:
@@ -108,6 +123,35 @@ def compare(runs: tuple[str, ...]) -> None:
 
     folders = evidence.find(runs, records.RESULTS) or evidence.newest(records.RESULTS, {"run"})
     click.echo(compare.write(folders, records.RESULTS))
+
+
+@main.command()
+@_languages
+@_measuring
+def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed: int) -> None:
+    """Run the main job: cold starts, compute per batch, then Flink through a surge.
+
+    The surge doubles what the tokenizer can take, for 20 s: first without help, then with offload
+    to each language. All sentences that come out are checked, one by one.
+
+    \b
+    Example: bench run python
+    Example: bench run java --stack burst --region eu-central-1
+    """
+    from bench import doctor
+    from bench.experiments import run as experiment
+    from bench.lambdas.target import open_target
+    from bench.records import Run
+
+    doctor.require("javac", *([] if stack else doctor.PARTS))
+    with (
+        open_target(stack, region) as target,
+        Run("run", target=target, languages=languages, seed=seed, suffix="-".join(languages)) as r,
+        _steps() as on_step,
+    ):
+        experiment.measure(target, r, languages, on_step)
+    _show([r.folder], "cold", "compute", "failures")
+    click.echo(f"\nrecords: {r.path}")
 
 
 @main.command()
@@ -278,6 +322,43 @@ def serve(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen on port {port}: {error}") from error
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="report",
+    show_default=True,
+    help="Folder to write to.",
+)
+@click.option("--check", is_flag=True, help="Only check that the README's tables are current.")
+@click.option("--readme", is_flag=True, help="Only rewrite the README's tables.")
+def report(runs: tuple[str, ...], out: Path, check: bool, readme: bool) -> None:
+    """Write one folder that answers the question: words, tables, plots.
+
+    RUN is the name of a run in results/ or a folder; without any, the newest run of each command
+    and language. Partial runs are welcome: the report says what is missing. The folder holds
+    report.html (one file, opens from disk), report.md, tables/*.csv and plots/*.svg and *.png.
+
+    --check and --readme are about the tables in README.md, which are made from the recorded run
+    in tests/data/recorded.
+
+    \b
+    Example: bench report && xdg-open report/report.html
+    """
+    from bench import records
+    from bench.report import build, evidence
+    from bench.report import readme as readme_tables
+
+    if check:
+        click.echo(f"{readme_tables.check()} tables in the README are current")
+    elif readme:
+        readme_tables.rewrite()
+    else:
+        folders = evidence.find(runs, records.RESULTS) or evidence.newest(records.RESULTS)
+        click.echo(build.build(folders, out))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import click
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ _STARTUP_TIMEOUT_S = 60.0
 _PR_SET_PDEATHSIG = 1
 
 
-class FlinkError(Exception):
+class FlinkError(click.ClickException):
     """The cluster, or a job on it, did not do what was asked of it."""
 
 
@@ -164,7 +165,7 @@ class Cluster:
 
         def ready() -> bool:
             if dead := [p for p in self._processes if p.poll() is not None]:
-                raise FlinkError(f"{dead[0].args} ended at start-up; see {self.folder / 'log'}")
+                raise FlinkError(f"process {dead[0].pid} ended at start-up; see {self.folder / 'log'}")
             return bool(self.rest.get("/overview")["slots-total"] >= slots)
 
         wait_until(ready, timeout_s, f"{slots} task slots (logs: {self.folder / 'log'})")
@@ -196,9 +197,9 @@ class Cluster:
         return str(self.rest.get(f"/jobs/{job}")["state"])
 
     def running(self, job: str) -> bool:
-        """Whether every task of the job runs."""
+        """Whether every task of the job runs. Raises FlinkError when one has failed."""
         detail = self.rest.get(f"/jobs/{job}")
-        if detail["state"] in ("FAILED", "FAILING", "CANCELED"):
+        if detail["state"] in ("FAILED", "FAILING", "RESTARTING", "CANCELED"):
             raise FlinkError(f"job {detail['name']} is {detail['state']}: {self.failure(job)}")
         return all(v["status"] == "RUNNING" for v in detail["vertices"])
 
@@ -244,6 +245,9 @@ class Cluster:
             # A poll every 250 ms must not read figures that are seconds old.
             "metrics.fetcher.update-interval": 50,
             "web.submit.enable": False,
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": 3,
+            "restart-strategy.fixed-delay.delay": "1 s",
             **self._settings,
         }
         (conf / "config.yaml").write_text(yaml.safe_dump(options))

@@ -134,9 +134,7 @@ class JobMonitor:
             "source_backpressured": ratio("source", "accumulateBackPressuredTimeMs", 1),
             "tokenizer_busy": ratio("tokenizer", "accumulateBusyTimeMs", running),
             "tokenizer_idle": ratio("tokenizer", "accumulateIdleTimeMs", running),
-            "tokenizer_backpressured": ratio(
-                "tokenizer", "accumulateBackPressuredTimeMs", running
-            ),
+            "tokenizer_backpressured": ratio("tokenizer", "accumulateBackPressuredTimeMs", running),
             "gauges": {
                 f"{vertex}.{name}": sum(values) / len(values)
                 for vertex, found in (("source", source), ("tokenizer", tokenizer))

@@ -11,6 +11,7 @@ from flink_job.batch import Batch
 from flink_job.control import Control
 from flink_job.settings import JobSettings
 from flink_job.shapes import batches, parse
+from flink_job.subtask import subtask_index
 from flink_job.workloads import workload
 
 VERTEX = "source"
@@ -40,9 +41,7 @@ class PacedSource(MapFunction):  # type: ignore[misc]
         self._plan = _plan(self._settings)
         self._workload = workload(self._settings.workload, self._settings.seed)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
-        self._control = Control(
-            self._settings.control, VERTEX, runtime_context.get_index_of_this_subtask()
-        )
+        self._control = Control(self._settings.control, VERTEX, subtask_index(runtime_context))
         self._start_s: float | None = None
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from flink_job.control import Control
 from flink_job.lambda_client import LambdaClient
 from flink_job.offload import MOST_IN_FLIGHT, Landed, Offloader
 from flink_job.settings import JobSettings
+from flink_job.subtask import subtask_index
 from functions.python.tokenizer import tokenize
 
 VERTEX = "tokenizer"
@@ -95,7 +96,7 @@ class Tokenizer(ProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._worker = Worker(self._settings.capacity_per_s, self._settings.cost)
-        self._subtask = runtime_context.get_index_of_this_subtask()
+        self._subtask = subtask_index(runtime_context)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
 
     def process_element(self, batch: Batch, ctx: ProcessFunction.Context) -> Iterator[str]:
@@ -124,7 +125,7 @@ class OffloadingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         settings = self._settings
         self._worker = Worker(settings.capacity_per_s, settings.cost)
-        self._subtask = runtime_context.get_index_of_this_subtask()
+        self._subtask = subtask_index(runtime_context)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
         self._state = runtime_context.get_map_state(
             MapStateDescriptor("in flight", Types.LONG(), Types.PICKLED_BYTE_ARRAY())

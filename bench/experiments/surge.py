@@ -1,23 +1,26 @@
-"""One Flink job through one rate shape, watched and steered: samples, decisions, batches, ledger."""
+"""One Flink job through one rate shape, watched and steered, and everything about it recorded."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+import click
 
 from bench import ledger
 from bench.controller import Controller
 from bench.flink import Cluster, FlinkError, poll, wait_until
 from bench.lambdas.target import Target
 from bench.metrics import JobMonitor
-from bench.policy import Decision, Policy, Sample
+from bench.policies import Decision, Policy, Sample
 from bench.records import Run
 from flink_job.settings import JobSettings
-from flink_job.shapes import Shape, parse
+from flink_job.shapes import parse
 
 _POLL_S = 0.25
 _CONNECT_TIMEOUT_S = 90.0
@@ -87,7 +90,12 @@ class Surge:
         )
 
 
-class SurgeFailed(Exception):
+def offloading(plain: Surge, language: str) -> Surge:
+    """The same surge with the operator offloading to `language`."""
+    return replace(plain, method="operator", language=language)
+
+
+class SurgeFailed(click.ClickException):
     """The job failed, or its output is not what must come out. What was measured is recorded."""
 
 
@@ -96,7 +104,7 @@ def drive(
     run: Run,
     cluster: Cluster,
     target: Target | None,
-    policy: Policy | None,
+    policy: Policy[Any] | None,
     progress: Callable[[float], None] = lambda seconds: None,
 ) -> ledger.Ledger:
     """Run one surge to its end and record everything about it.
@@ -129,7 +137,8 @@ def drive(
             if (state := cluster.state(job)) != "FINISHED":
                 raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
         except BaseException:
-            cluster.cancel_quietly(job)
+            with suppress(FlinkError):
+                cluster.cancel(job)
             raise
         finally:
             lines = list(ledger.read_output(output)) if output.exists() else []
@@ -164,11 +173,11 @@ def _steer(
     controller: Controller,
     job: str,
     monitor: JobMonitor,
-    policy: Policy | None,
+    policy: Policy[Any] | None,
     progress: Callable[[float], None],
 ) -> None:
     """Poll, decide and publish until the job has ended."""
-    state = policy.initial() if policy else None
+    state = policy.start() if policy else None
     directed: tuple[float, int] = (0.0, 0)
     for _ in poll(_POLL_S):
         if cluster.state(job) not in ("RUNNING", "CREATED", "RESTARTING"):
@@ -183,7 +192,7 @@ def _steer(
         progress(measured["at_ms"] / 1000)
         if policy is None:
             continue
-        state, decision = policy.step(state, Sample.of(measured))
+        state, decision = policy.step(state, Sample.from_record(measured))
         applied_ms = None
         wanted = (decision.share, -(-decision.in_flight // surge.parallelism))
         if wanted != directed:
