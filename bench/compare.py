@@ -44,7 +44,7 @@ def header(e: Evidence) -> list[str]:
         "Runs: " + ", ".join(r["run"] for r in runs),
     ]
     lines += [f"Incomplete: {said}." for said in e.unfinished()]
-    lines += [f"Noise: {said}." for said in e.noise()]
+    lines += [f"Noise: {run}: {said}." for run, said in e.noise()]
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def cold(e: Evidence) -> Table | None:
     rows.append(["discarded", *[str(int((attempts["language"] == x).sum())) for x in languages]])
     return Table(
         "cold",
-        "Cold start",
+        "Cold start, step by step",
         ["", *[NAMES[x] for x in languages]],
         rows,
         pd.DataFrame(data),
@@ -246,12 +247,16 @@ def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
         rows.append([*row, _verdict(samples)])
     cells = calls.groupby(["language", "sentences"])
     counts = cells.size()
-    environments = pd.Series([len(by_environment(group, column)) for _, group in cells], dtype=int)
+    environments = [len(by_environment(group, column)) for _, group in cells]
     memory = main_memory(calls)
     return Table(
         name,
         title,
-        ["sentences in the batch", *[f"{NAMES[x]}, ms" for x in languages], "fastest"],
+        [
+            "sentences in the batch",
+            *[f"{NAMES[x]}, ms" for x in languages],
+            "fastest; time of the others beside it",
+        ],
         rows,
         pd.DataFrame(data),
         f"Median with 95 % bootstrap interval over environments; n = {span(environments)} warm "
@@ -305,10 +310,10 @@ def throughput(e: Evidence) -> Table | None:
     )
 
 
-def span(counts: pd.Series[Any]) -> str:
+def span(counts: Iterable[int]) -> str:
     """ "20" or "18–20"."""
-    low, high = int(counts.min()), int(counts.max())
-    return f"{low}" if low == high else f"{low}–{high}"
+    found = sorted(counts)
+    return f"{found[0]}" if found[0] == found[-1] else f"{found[0]}–{found[-1]}"
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ class Evidence:
         }
         return [language for language in LANGUAGES if language in seen]
 
-    def noise(self) -> list[str]:
-        """Why to doubt these figures: what the calibration loops say, run by run."""
+    def noise(self) -> list[tuple[str, str]]:
+        """Why to doubt these figures, by the calibration loops: name of a run, and what of it."""
         said = []
         for run in self.runs:
             loops = self.frames["calibration"]
@@ -75,7 +75,7 @@ class Evidence:
                 float(before["load_1m"].iloc[0]),
                 int(run["machine"]["cores"]),
             )
-            said += [f"{run['run']}: {w}" for w in words]
+            said += [(run["run"], said_of_run) for said_of_run in words]
         return said
 
     def unfinished(self) -> list[str]:

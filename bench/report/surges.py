@@ -16,7 +16,7 @@ from bench.cost import Usage
 from bench.report import latency
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.latency import PARTS, Sentences
-from bench.report.table import ABSENT, Table, count, number, percent, times
+from bench.report.table import ABSENT, Table, count, number, percent, times, usd
 
 METHODS = ("none", "operator", "source", "always", "scale-out", "bigger")
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
@@ -422,3 +422,68 @@ def _slashes(arm: Arm, names: Sequence[str]) -> str:
 def _sums(arm: Arm, names: Sequence[str]) -> str:
     cells = [arm.total(n) for n in names]
     return ABSENT if all(c == ABSENT for c in cells) else " / ".join(cells)
+
+
+def methods_table(setting: Setting) -> Table | None:
+    """Every method under the same load, one a row; None if there is nothing but offloading."""
+    if {a.method for a in setting.arms} <= {"none", "operator"}:
+        return None
+    columns: dict[str, Callable[[Arm], str]] = {
+        "detected, ms": lambda a: a.text("detection_ms"),
+        "normal again, ms": lambda a: a.text("recovery_ms"),
+        "p50, ms": lambda a: a.text("p50_ms"),
+        "p95, ms": lambda a: a.text("p95_ms"),
+        "p99, ms": lambda a: a.text("p99_ms"),
+        "max, ms": lambda a: a.text("max_ms"),
+        "excess, sentence-s": lambda a: a.text("excess_s"),
+        "offloaded": lambda a: a.text("share_offloaded", percent),
+        "calls": lambda a: a.text("calls", count),
+        "cold starts": lambda a: a.text("cold_starts", count),
+        "$ an hour": lambda a: a.text("usd_per_hour_x86_64", usd),
+        "lost / dup. / wrong": lambda a: _sums(a, ["lost", "duplicated", "wrong"]),
+        "out of order": lambda a: a.text("out_of_order", count),
+    }
+    return Table(
+        "methods",
+        "Methods and alternatives",
+        ["", *columns],
+        [[a.label, *[cell(a) for cell in columns.values()]] for a in setting.arms],
+        measures(setting.arms),
+        f"{setting.conditions.words}. {setting.repetitions.replace('column', 'row')}. Excess: what "
+        "sentences waited beyond their normal latency, in sum. $: calls only, x86_64, list price.",
+    )
+
+
+def bursts(found: Sequence[Setting]) -> list[list[Setting]]:
+    """Settings that differ in nothing but the length of the burst, shortest burst first."""
+    groups: dict[tuple[Any, ...], list[Setting]] = {}
+    for s in found:
+        shape = {k: v for k, v in json.loads(s.conditions.shape).items() if k != "duration"}
+        c = s.conditions
+        key = (c.workload, c.cost, json.dumps(shape), c.batch_size, c.capacity_per_s, c.parallelism)
+        groups.setdefault(key, []).append(s)
+    several = [g for g in groups.values() if len({s.conditions.duration_s for s in g}) > 1]
+    return [sorted(g, key=lambda s: s.conditions.duration_s) for g in several]
+
+
+def bursts_table(group: Sequence[Setting]) -> Table:
+    """p99 in the surge by length of the burst, a column for each method."""
+    labels = burst_labels(group)
+    rows = []
+    for s in group:
+        by = {a.label: a.text("p99_ms") for a in s.arms}
+        rows.append([f"{s.conditions.duration_s:g} s", *[by.get(x, ABSENT) for x in labels]])
+    data = [measures(s.arms).assign(duration_s=s.conditions.duration_s) for s in group]
+    return Table(
+        "bursts",
+        "Latency against burst length",
+        ["length of the burst: p99, ms", *labels],
+        rows,
+        pd.concat(data, ignore_index=True),
+        f"{group[0].conditions.words}, and other lengths of the burst.",
+    )
+
+
+def burst_labels(group: Sequence[Setting]) -> list[str]:
+    """The arms of all settings, each once, in their order."""
+    return list(dict.fromkeys(a.label for s in group for a in s.arms))

@@ -52,8 +52,18 @@ def number(x: float | None) -> str:
         return "0"
     if abs(x) >= 100:
         return f"{x:,.0f}"
-    digits = 2 - int(np.floor(np.log10(abs(x))))
-    return f"{x:.{min(digits, 5)}f}"
+    rounded = float(f"{x:.3g}")
+    if abs(rounded) >= 100:
+        return f"{rounded:.0f}"
+    digits = 2 - int(np.floor(np.log10(abs(rounded))))
+    return f"{rounded:.{min(digits, 5)}f}"
+
+
+def time(ms: float | None) -> str:
+    """A time with its unit, ms below a second and s from there on."""
+    if ms is None or np.isnan(ms):
+        return ABSENT
+    return f"{number(ms)} ms" if abs(ms) < 1000 else f"{number(ms / 1000)} s"
 
 
 def count(x: float | None) -> str:

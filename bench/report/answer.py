@@ -1,0 +1,370 @@
+"""The answer in words: each sentence is made from the statistics that it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench import stats
+from bench.report import calls, surges
+from bench.report.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.surges import Arm, Setting
+from bench.report.table import NO_DIFFERENCE, number, time, times
+from bench.stats import Floats
+
+_NOTABLE = 1.2
+"""Without an interval, smaller ratios than this are not called a difference."""
+
+
+def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    """Paragraphs of Markdown, the conclusion first, what is missing last."""
+    said = [
+        *_relief(settings),
+        *_which_language(e, settings),
+        *_python_or_java(e, settings),
+        *_scaling_out(settings),
+        *_how_sure(e, settings),
+    ]
+    missing = _missing(e, settings)
+    if missing:
+        said.append(f"**Not in these runs:** {'; '.join(missing)}.")
+    return said
+
+
+def _relief(settings: Sequence[Setting]) -> list[str]:
+    """Whether offloading helps, and how much."""
+    if not settings:
+        return []
+    setting = settings[0]
+    base = setting.baseline
+    ratios = {
+        a.label: surges.ratio_to_baseline(setting, a)
+        for a in setting.arms
+        if a.method == "operator"
+    }
+    found = {label: r for label, r in ratios.items() if r is not None}
+    if base is None or not found:
+        return []
+    least = min(r.value for r in found.values())
+    verb = "absorbs" if least >= 10 else "relieves" if least > 1.1 else "does not relieve"
+    each = ", ".join(
+        f"{label} {time(_arm(setting, label).value('p99_ms'))} ({r.value:,.0f}× lower)"
+        for label, r in found.items()
+    )
+    wrong = sum(
+        value
+        for a in setting.arms
+        for m in ("lost", "duplicated", "wrong")
+        for value in a.values(m)
+    )
+    ledger = (
+        "Nothing was lost, duplicated or wrong"
+        if not wrong
+        else f"**{wrong:,.0f} sentences were lost, duplicated or wrong**"
+    )
+    return [
+        f"**Offloading {verb} the burst.** {_upper(setting.conditions.words)}: the p99 of latency, "
+        f"from due time to sink, is {time(base.value('p99_ms'))} without offload and with it "
+        f"{each}. {ledger}."
+    ]
+
+
+def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    said = []
+    if by_size := _fastest_by_size(e):
+        said.append(f"by batch size, once warm: {by_size}")
+    recovery = break_even(e)
+    if recovery:
+        said.append(recovery.words)
+    by_length = _fastest_by_length(settings)
+    if by_length:
+        said.append(f"by burst length: {by_length}")
+    return [f"**Which language.** {_upper('; '.join(said))}."] if said else []
+
+
+def _fastest_by_size(e: Evidence) -> str:
+    """Runs of batch sizes with the same fastest language, those that cannot be told apart named."""
+    warm = calls.at_main_memory(calls.steady(e))
+    best: list[tuple[int, str]] = []
+    for size in sorted(warm["sentences"].unique()):
+        of_size = warm[warm["sentences"] == size]
+        samples = {
+            x: calls.by_environment(of_size[of_size["language"] == x], "compute_ms")
+            for x in LANGUAGES
+            if x in set(of_size["language"])
+        }
+        if len(samples) < 2:
+            continue
+        first = calls.fastest(samples)
+        equal = [
+            x
+            for x, values in samples.items()
+            if x == first or stats.ratio(values, samples[first]).differs_from_one is False
+        ]
+        best.append((int(size), _or([NAMES[x] for x in equal])))
+    parts = []
+    for i, (size, winner) in enumerate(best):
+        if i and winner == best[i - 1][1]:
+            continue
+        last = max(s for s, w in best[i:] if w == winner and _unbroken(best, i, s))
+        parts.append(
+            f"{size:,}–{last:,} sentences {winner}"
+            if last > size
+            else f"{size:,} {_plural(size)} {winner}"
+        )
+    return ", ".join(parts)
+
+
+def _unbroken(best: Sequence[tuple[int, str]], start: int, size: int) -> bool:
+    return len({w for s, w in best[start:] if s <= size}) == 1
+
+
+def _fastest_by_length(settings: Sequence[Setting]) -> str:
+    parts = []
+    for group in surges.bursts(settings)[:1]:
+        for s in group:
+            arms = {a.label: a.value("p99_ms") for a in s.arms if a.method == "operator"}
+            known = {label: v for label, v in arms.items() if v is not None}
+            if len(known) > 1:
+                best = min(known, key=lambda label: known[label])
+                parts.append(f"{s.conditions.duration_s:g} s {best} (p99 {time(known[best])})")
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """When an environment in Java, started cold, has caught up with one in Python."""
+
+    sentences: int
+    calls: int | None
+    python_s: float
+
+    @property
+    def words(self) -> str:
+        """As a clause."""
+        if self.calls is None:
+            return (
+                f"a Java environment that starts cold never catches up with one in Python, in "
+                f"batches of {self.sentences}: warm, it is not faster"
+            )
+        return (
+            f"a Java environment that starts cold has caught up with one in Python after "
+            f"{self.calls:,} batches of {self.sentences}, {number(self.python_s)} s of work "
+            "without a pause; a shorter burst favours Python"
+            if self.calls
+            else "a Java environment is ahead of one in Python from its start"
+        )
+
+
+def break_even(e: Evidence) -> BreakEven | None:
+    """Cold start and Duration of every call so far, summed up: from which call on is Java ahead?
+
+    Calls beyond the warm-up recorded are taken to last as long as steady ones. None if cold
+    starts, warm-up or steady calls of either language are missing.
+    """
+    total: dict[str, Floats] = {}
+    steady_ms: dict[str, float] = {}
+    cold = calls.cold_samples(e)
+    cold = cold[cold["handler"] == "tokenizer"]
+    memory = calls.main_memory(cold)
+    cold = cold[cold["memory_mb"] == memory]
+    warm = calls.at_main_memory(calls.steady(e))
+    size = 0
+    for x in ("python", "java"):
+        start = cold[cold["language"] == x]["sum_ms"].dropna()
+        warming = calls.warm_up(e, x).dropna(subset=["duration_ms"])
+        size = int(warming["sentences"].iloc[0]) if len(warming) else 0
+        steady = warm[(warm["language"] == x) & (warm["sentences"] == size)]["duration_ms"].dropna()
+        if start.empty or warming.empty or steady.empty:
+            return None
+        later = warming[warming["call_number"] > 1].groupby("call_number")["duration_ms"].median()
+        steady_ms[x] = float(steady.median())
+        total[x] = np.cumsum([float(start.median()), *later.to_numpy(dtype=float)])
+    longest = max(map(len, total.values()))
+    for x, sums in total.items():
+        rest = np.arange(1, longest - len(sums) + 1) * steady_ms[x]
+        total[x] = np.concatenate([sums, sums[-1] + rest])
+    behind = np.flatnonzero(total["java"] >= total["python"])
+    if not len(behind):
+        return BreakEven(size, 0, 0.0)
+    if behind[-1] + 1 < longest:
+        at = int(behind[-1]) + 2
+        return BreakEven(size, at, float(total["python"][at - 1]) / 1000)
+    gain = steady_ms["python"] - steady_ms["java"]
+    if gain <= 0:
+        return BreakEven(size, None, 0.0)
+    more = int(np.ceil((total["java"][-1] - total["python"][-1]) / gain))
+    return BreakEven(
+        size, longest + more, float(total["python"][-1] + more * steady_ms["python"]) / 1000
+    )
+
+
+def _python_or_java(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    """Whether "Python is faster than Java" holds: cold, per batch, in total."""
+    said = []
+    cold = calls.cold_samples(e)
+    cold = cold[(cold["handler"] == "tokenizer") & (cold["memory_mb"] == calls.main_memory(cold))]
+    starts = {x: cold[cold["language"] == x]["sum_ms"].dropna().to_numpy() for x in LANGUAGES}
+    if len(starts["python"]) and len(starts["java"]):
+        r = stats.ratio(starts["java"], starts["python"])
+        said.append(f"*Cold* (init + first call): {_faster(r)}")
+    warm = calls.at_main_memory(calls.steady(e))
+    verdicts = []
+    for size in sorted(warm["sentences"].unique()):
+        both = [
+            calls.by_environment(
+                warm[(warm["sentences"] == size) & (warm["language"] == x)], "compute_ms"
+            )
+            for x in ("java", "python")
+        ]
+        if all(map(len, both)):
+            verdicts.append(f"{size:,} {_plural(size)}: {_faster(stats.ratio(*both), short=True)}")
+    if verdicts:
+        said.append(f"*Per batch*, warm, faster is: {'; '.join(verdicts)}{_overtaking(e)}")
+    if settings:
+        arms = {a.language: a for a in settings[0].arms if a.method == "operator"}
+        if {"python", "java"} <= arms.keys():
+            java, python = (arms[x].values("p99_ms") for x in ("java", "python"))
+            if java and python:
+                r = stats.ratio(java, python)
+                said.append(f"*In total* (p99 in the surge): {_faster(r)}{_few(java, python)}")
+    if not said:
+        return []
+    return ["**Is Python faster than Java here?** " + ". ".join(said) + "."]
+
+
+def _overtaking(e: Evidence) -> str:
+    found = calls.java_overtakes_python(e)
+    if found is None:
+        return ""
+    of = f" (batches of {found.sentences})"
+    if found.call is None:
+        return f"; in the {found.calls:,} warm-up calls recorded Java does not overtake Python{of}"
+    if found.call <= 1:
+        return f"; Java is ahead from its first call{of}"
+    return f"; Java overtakes Python for good at call {found.call:,} of an environment{of}"
+
+
+def _scaling_out(settings: Sequence[Setting]) -> list[str]:
+    """From which burst length scaling out beats offloading, if that was measured."""
+    verdicts: list[tuple[float, float, float]] = []
+    for s in settings:
+        offload = [v for a in s.arms if a.method == "operator" and (v := a.value("p99_ms"))]
+        scaled = [
+            v for a in s.arms if a.method.startswith("scale-out") and (v := a.value("p99_ms"))
+        ]
+        if offload and scaled:
+            verdicts.append((s.conditions.duration_s, min(offload), min(scaled)))
+    if not verdicts:
+        return []
+    verdicts.sort()
+    wins = [length for length, ours, theirs in verdicts if theirs < ours]
+    lengths = ", ".join(
+        f"{length:g} s: {time(ours)} offloaded, {time(theirs)} scaled out"
+        for length, ours, theirs in verdicts
+    )
+    conclusion = (
+        f"it wins from bursts of {min(wins):g} s on"
+        if wins and all(length >= min(wins) for length, ours, theirs in verdicts if theirs < ours)
+        else "it wins at none of the burst lengths measured"
+    )
+    return [f"**Or scale out?** By p99, {conclusion} ({lengths})."]
+
+
+def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    said = []
+    cold = calls.cold_samples(e)
+    cold = cold[(cold["handler"] == "tokenizer") & (cold["memory_mb"] == calls.main_memory(cold))]
+    if len(cold):
+        said.append(f"{calls.span(cold.groupby('language').size())} cold starts a language")
+    warm = calls.at_main_memory(calls.steady(e))
+    if len(warm):
+        environments = calls.span(_environments(group) for _, group in warm.groupby("language"))
+        said.append(f"{environments} warm environments a language")
+    if settings:
+        repeated = {len(a.surges) for a in settings[0].arms}
+        fewest = min(repeated)
+        said.append(
+            f"{fewest} surge{'s' if fewest > 1 else ''} a method"
+            + (", so differences between surges are seen, not proven" if fewest < 6 else "")
+        )
+    if not said:
+        return []
+    text = f"**How sure.** {_upper('; '.join(said))}. Intervals are 95 % bootstrap intervals. "
+    if all(r["target"] == "local process" for r in e.runs):
+        text += (
+            "The functions ran as local processes with AWS's own runtime clients: ratios between "
+            "languages carry over better than milliseconds, and the network to AWS is not in them."
+        )
+    if noisy := e.noise():
+        runs = len({name for name, _ in noisy})
+        text += (
+            f" **The machine was noisy** during {runs} of {len(e.runs)} runs: differences under "
+            "20 % mean little."
+        )
+    return [text.strip()]
+
+
+def _environments(calls_: pd.DataFrame) -> int:
+    return calls_.groupby(["run", "function", "environment"]).ngroups
+
+
+def _missing(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    cold = set(calls.cold_samples(e)["language"])
+    warm = set(calls.steady(e)["language"])
+    offloaded = {a.language for s in settings for a in s.arms if a.language}
+    missing = []
+    for what, seen, command in (
+        ("cold starts", cold, "bench cold"),
+        ("compute per batch", warm, "bench compute"),
+        ("a surge with offload", offloaded, "bench run LANG"),
+    ):
+        absent = [NAMES[x] for x in LANGUAGES if x not in seen]
+        if absent:
+            missing.append(f"{what} in {_and(absent)} (`{command}`)")
+    if settings and not any(s.baseline for s in settings):
+        missing.append("a surge without offload")
+    missing += e.unfinished()
+    return missing
+
+
+def _faster(java_to_python: stats.Estimate, short: bool = False) -> str:
+    """Who is faster, from the ratio of Java's time to Python's."""
+    r = java_to_python
+    if r.differs_from_one is False:
+        return NO_DIFFERENCE
+    if r.differs_from_one is None and 1 / _NOTABLE < r.value < _NOTABLE:
+        return f"no difference to speak of (Java {r.value:.2f}× Python)"
+    if r.value >= 1:
+        return f"Python {times(r)}" if short else f"yes, Python is {times(r)} faster"
+    low, high = (None if x is None else 1 / x for x in (r.high, r.low))
+    inverse = stats.Estimate(1 / r.value, low, high)
+    return f"Java {times(inverse)}" if short else f"no, Java is {times(inverse)} faster"
+
+
+def _few(a: Sequence[float], b: Sequence[float]) -> str:
+    n = min(len(a), len(b))
+    return f" (n = {n}: an observation, not a proof)" if n < stats.MIN_FOR_INTERVAL else ""
+
+
+def _arm(setting: Setting, label: str) -> Arm:
+    return next(a for a in setting.arms if a.label == label)
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _plural(n: float) -> str:
+    return "sentence" if n == 1 else "sentences"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

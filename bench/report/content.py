@@ -1,0 +1,101 @@
+"""What a report says, in order: parts of words, tables and plots. How it looks is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from bench import compare
+from bench.report import answer, calls, money, plots, surges
+from bench.report.evidence import Evidence
+from bench.report.style import Plot
+from bench.report.table import Table
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A heading with Markdown paragraphs, plots and tables under it."""
+
+    title: str
+    text: Sequence[str] = ()
+    plots: Sequence[Plot] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """The report on runs that may be compared."""
+
+    title: str
+    answer: Sequence[str]
+    parts: Sequence[Part] = field(default_factory=tuple)
+
+
+def content(e: Evidence) -> Content:
+    """Everything the records of `e` can say; a part without records is left out, and the answer
+    names it as missing."""
+    settings = surges.settings(surges.surges(e))
+    parts = [
+        Part(
+            "Cold start",
+            [
+                "How long until a new execution environment gives its first answer. Init alone "
+                "misleads, since what a runtime puts off at init its first call pays for."
+            ],
+            _there(plots.cold(e)),
+            _there(calls.cold(e), calls.cold_by_memory(e)),
+        ),
+        Part(
+            "Compute per batch",
+            ["What the work itself takes in an environment that is warm, by batch size."],
+            _there(plots.compute(e), plots.warm_up(e)),
+            _there(calls.compute(e), calls.duration(e), calls.wall(e), calls.throughput(e)),
+        ),
+    ]
+    for setting in settings[:1]:
+        parts.append(
+            Part(
+                "Total latency in the surge",
+                [
+                    "From the moment a sentence was due to the moment its tokens reached the sink. "
+                    "A sentence is late from when it was due, not from when a blocked source got "
+                    "round to it."
+                ],
+                _there(plots.timeline(setting), plots.parts(setting), plots.methods(setting)),
+                _there(surges.surge_table(setting), surges.methods_table(setting)),
+            )
+        )
+    others = [surges.surge_table(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
+    bursts = surges.bursts(settings)
+    parts += [
+        Part(
+            "Burst length",
+            plots=[plots.bursts(group) for group in bursts[:1]],
+            tables=[surges.bursts_table(group) for group in bursts[:1]],
+        ),
+        Part(
+            "Cost",
+            plots=_there(plots.cost(e)),
+            tables=_there(
+                money.per_million(e), money.by_memory(e), *map(money.per_hour, settings[:1])
+            ),
+        ),
+        Part("Other surges", tables=others),
+        Part(
+            "How far to trust this",
+            [f"- {line}" for line in compare.header(e)],
+            tables=_there(calls.aa(e), calls.failures(e)),
+        ),
+    ]
+    return Content(
+        e.where,
+        answer.answer(e, settings),
+        [p for p in parts if p.plots or p.tables or p.title.startswith("How far")],
+    )
+
+
+def _there(*things: T | None) -> list[T]:
+    return [x for x in things if x is not None]
