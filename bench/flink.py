@@ -20,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +36,10 @@ _PR_SET_PDEATHSIG = 1
 
 class FlinkError(click.ClickException):
     """The cluster, or a job on it, did not do what was asked of it."""
+
+
+class NotReady(FlinkError):
+    """Nobody answers there, or not yet."""
 
 
 def free_port() -> int:
@@ -64,7 +69,7 @@ class Rest:
         self.url = self.url.rstrip("/")
 
     def get(self, path: str) -> Any:
-        """GET `path`. Raises FlinkError when nobody answers or Flink answers with an error."""
+        """GET `path`. Raises NotReady when nobody answers (yet), FlinkError for an error."""
         return self._call("GET", path, None)
 
     def put(self, path: str, body: Any) -> Any:
@@ -84,9 +89,10 @@ class Rest:
             with urllib.request.urlopen(request, timeout=10) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
-            raise FlinkError(f"{verb} {path}: {error.code} {error.read()[:300]!r}") from error
+            kind = NotReady if error.code == HTTPStatus.SERVICE_UNAVAILABLE else FlinkError
+            raise kind(f"{verb} {path}: {error.code} {error.read()[:300]!r}") from error
         except OSError as error:
-            raise FlinkError(f"no Flink answers at {self.url}: {error}") from error
+            raise NotReady(f"no Flink answers at {self.url}: {error}") from error
         return json.loads(text) if text else None
 
     def vertices(self, job: str) -> dict[str, str]:
@@ -112,7 +118,7 @@ class Cluster:
         slots: int = 2,
         settings: dict[str, Any] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
         self.rest = Rest(f"127.0.0.1:{free_port()}")
         self._task_managers_at_start = task_managers
         self._slots = slots
@@ -154,7 +160,8 @@ class Cluster:
                 process.wait()
         for file in self._files:
             file.close()
-        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+        for name in ("lib", "tmp"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def add_task_manager(self) -> int:
         """Start one more TaskManager process and return its pid; it registers seconds later."""
@@ -214,10 +221,14 @@ class Cluster:
         self.rest.patch(f"/jobs/{job}?mode=cancel")
 
     def _configure(self) -> None:
-        conf, log, tmp = (self.folder / name for name in ("conf", "log", "tmp"))
-        for folder in (log, tmp):
+        conf, lib, log, tmp = (self.folder / name for name in ("conf", "lib", "log", "tmp"))
+        for folder in (lib, log, tmp):
             folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(flink_home() / "conf", conf, dirs_exist_ok=True)
+        # A JVM loads the embedded interpreter once. As part of the cluster, and not of each job,
+        # it serves one job after another.
+        for jar in [*flink_home().glob("lib/*.jar"), *flink_home().glob("opt/flink-python-*.jar")]:
+            (lib / jar.name).symlink_to(jar)
         shipped = yaml.safe_load((conf / "config.yaml").read_text())
         port = self.rest.url.rsplit(":", 1)[1]
         options: dict[str, Any] = {
@@ -245,6 +256,7 @@ class Cluster:
             # A poll every 250 ms must not read figures that are seconds old.
             "metrics.fetcher.update-interval": 50,
             "web.submit.enable": False,
+            "classloader.parent-first-patterns.additional": "pemja.",
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 3,
             "restart-strategy.fixed-delay.delay": "1 s",
@@ -256,6 +268,7 @@ class Cluster:
         return {
             **os.environ,
             "FLINK_CONF_DIR": str(self.folder / "conf"),
+            "FLINK_LIB_DIR": str(self.folder / "lib"),
             "FLINK_LOG_DIR": str(self.folder / "log"),
             "FLINK_PID_DIR": str(self.folder / "tmp"),
             "PYTHONPATH": str(ROOT),
@@ -285,17 +298,14 @@ def _end_with_parent() -> None:
 
 
 def wait_until(ready: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Poll `ready` until it is true; a FlinkError that it raises while starting up is retried
-    only when nobody answered. Raises FlinkError on time-out."""
+    """Poll `ready` until it is true; NotReady counts as false. Raises FlinkError on time-out."""
     deadline = time.monotonic() + timeout_s
     last = ""
     while time.monotonic() < deadline:
         try:
             if ready():
                 return
-        except FlinkError as error:
-            if "no Flink answers" not in str(error):
-                raise
+        except NotReady as error:
             last = str(error)
         time.sleep(0.05)
     raise FlinkError(f"waited {timeout_s:.0f} s for {what}. {last}")

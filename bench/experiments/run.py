@@ -11,7 +11,7 @@ from bench import records
 from bench.experiments import cold, compute, surge
 from bench.flink import Cluster
 from bench.lambdas.target import Target, force_cold
-from bench.policies import Profile, Settings, policy
+from bench.policy import Profile, Settings, policy
 
 COLD_ROUNDS = 8
 ENVIRONMENTS = 2

@@ -17,7 +17,7 @@ from bench.controller import Controller
 from bench.flink import Cluster, FlinkError, poll, wait_until
 from bench.lambdas.target import Target
 from bench.metrics import JobMonitor
-from bench.policies import Decision, Policy, Sample
+from bench.policy import Decision, Policy, Sample
 from bench.records import Run
 from flink_job.settings import JobSettings
 from flink_job.shapes import parse
