@@ -1,0 +1,1 @@
+"""What our own machinery costs: comparisons in one run, interleaved, printed as ratios."""

@@ -1,0 +1,159 @@
+"""The local Lambda service beside AWS's Runtime Interface Emulator, and one environment beside two.
+
+`python -m bench.perf.service` prints the ratios. Both run the built Python function on the same
+interpreter and are called by the same keep-alive HTTP client, taking turns.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bench.lambdas.local import runtimes
+from bench.lambdas.local.template import TOKENIZERS, Function, read
+from bench.lambdas.target import local_service
+
+ROUNDS = 20
+CALLS_PER_ROUND = 100
+RUNTIME_API_LIMIT = 1.3  # times the emulator's median: the most that this project allows itself
+SENTENCES = ["The quick brown fox jumps over the lazy dog, again and again"] * 100
+
+
+def main() -> None:
+    function = next(x for x in read(TOKENIZERS) if x.language == "python")
+    event = json.dumps({"sentences": SENTENCES}).encode()
+    with ExitStack() as stack:
+        ours = stack.enter_context(local_service())
+        emulator = stack.enter_context(_emulator(function))
+        callers = {
+            "local service": stack.enter_context(_caller(ours, function.name, event)),
+            "emulator": stack.enter_context(_caller(emulator, "function", event)),
+        }
+        print(f"Warm call, {len(SENTENCES)} sentences, {ROUNDS * CALLS_PER_ROUND} calls of each:")
+        times = _interleaved(callers)
+        for name, taken in times.items():
+            print(f"  {name:<14} p50 {statistics.median(taken):.3f} ms   p99 {_p99(taken):.3f} ms")
+        ratio = statistics.median(times["local service"]) / statistics.median(times["emulator"])
+        print(f"  local service / emulator: {ratio:.2f} (aim 1.0, at most {RUNTIME_API_LIMIT})")
+        one, two = (_batches_per_s(ours, function.name, event, n) for n in (1, 2))
+        print(f"Batches/s, one environment {one:.0f}, two {two:.0f}: {two / one:.2f} times")
+
+
+def _interleaved(callers: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
+    """Milliseconds of each call, callers taking turns in alternating order."""
+    times: dict[str, list[float]] = {name: [] for name in callers}
+    for call in callers.values():
+        for _ in range(CALLS_PER_ROUND):
+            call()
+    for round_ in range(ROUNDS):
+        for name in list(callers)[:: 1 if round_ % 2 else -1]:
+            for _ in range(CALLS_PER_ROUND):
+                started = time.perf_counter()
+                callers[name]()
+                times[name].append((time.perf_counter() - started) * 1000)
+    return times
+
+
+def _p99(times: Sequence[float]) -> float:
+    return statistics.quantiles(times, n=100)[98]
+
+
+def _batches_per_s(url: str, function: str, event: bytes, environments: int) -> float:
+    """Throughput of as many clients as environments, over 3 s after everything is warm."""
+    counts = [0] * environments
+    started, stop = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        with _caller(url, function, event) as call:
+            while not stop.is_set():
+                call()
+                counts[number] += started.is_set()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(environments)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    started.set()
+    time.sleep(3)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / 3
+
+
+@contextmanager
+def _caller(url: str, function: str, event: bytes) -> Iterator[Callable[[], None]]:
+    """Calls a function over one connection that stays open."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+    path = f"/2015-03-31/functions/{function}/invocations"
+
+    def call() -> None:
+        connection.request("POST", path, event, {"X-Amz-Log-Type": "Tail"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200 or b'"tokens"' not in body:
+            raise RuntimeError(f"{url} answered {answer.status}: {body[:200]!r}")
+
+    with closing(connection):
+        yield call
+
+
+@contextmanager
+def _emulator(function: Function) -> Iterator[str]:
+    """AWS's Runtime Interface Emulator, as it comes with aws-sam-cli, with one environment."""
+    spec = importlib.util.find_spec("samcli")
+    assert spec and spec.origin
+    machine = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
+    binary = Path(spec.origin).parent / f"local/rapid/aws-lambda-rie-{machine}"
+    api, runtime_api = f"127.0.0.1:{_free_port()}", f"127.0.0.1:{_free_port()}"
+    process = subprocess.Popen(
+        [
+            *(str(binary), "--runtime-interface-emulator-address", api),
+            *("--runtime-api-address", runtime_api),
+            *runtimes.command(function),
+        ],
+        cwd=function.task_root,
+        env=runtimes.surroundings(function, runtime_api, "emulator"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait_for(api)
+        yield f"http://{api}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        return int(server.getsockname()[1])
+
+
+def _wait_for(address: str) -> None:
+    host, port = address.split(":")
+    for _ in range(100):
+        try:
+            socket.create_connection((host, int(port))).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on {address}")
+
+
+if __name__ == "__main__":
+    main()

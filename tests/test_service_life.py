@@ -1,0 +1,207 @@
+"""What the local Lambda service does with the machine, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bench.lambdas.local import cpu, service
+from bench.lambdas.local.cpu import CpuShares, quota_us
+from bench.lambdas.local.environment import Invocation
+from bench.lambdas.local.template import read
+from flink_job.lambda_client import LambdaClient
+
+TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
+ROOT = TEMPLATE.parents[2]
+SERVE = [sys.executable, "-m", "bench.cli", "serve", "--port=0", f"--template={TEMPLATE}"]
+# As a harness would: opens a service, calls a function, says so, and is killed then.
+PARENT = f"""
+import time
+from bench.lambdas.target import local_service
+from flink_job.lambda_client import LambdaClient
+with local_service("--template={TEMPLATE}") as url:
+    print(url, LambdaClient(url, None).invoke("Obedient", {{}}).value["pid"], flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen([*SERVE, *options], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout
+    try:
+        yield process, process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def call(url: str, event: object = None, function: str = "Obedient") -> dict[str, Any]:
+    return LambdaClient(url, None).invoke(function, event or {}).value
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 5) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "did not come about in time"
+        time.sleep(0.02)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it is more than a zombie that init has not fetched yet."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def listens(url: str) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", int(url.rsplit(":")[-1]))) == 0
+
+
+def control_groups(pid: int) -> list[Path]:
+    bases = [base for base, _ in cpu._hierarchies()]
+    return [path for base in bases for path in base.glob(f"lambda-burst-{pid}")]
+
+
+# Ends.
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_leaves_nothing(number: signal.Signals) -> None:
+    with serving() as (process, url):
+        environment = call(url, {"start": ["sleep", "60"]})["pid"]
+        children = psutil.Process(environment).children()
+        assert children
+        LambdaClient(url, None)._client.invoke(
+            FunctionName="Obedient", InvocationType="Event", Payload=b'{"sleep": 30}'
+        )
+        process.send_signal(number)
+        assert process.wait(5) == 0
+    assert not psutil.pid_exists(environment)
+    eventually(lambda: not any(map(runs, children)))
+    assert not listens(url)
+    assert not control_groups(process.pid)
+
+
+def test_a_killed_parent_ends_it_and_leaves_nothing() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert parent.stdout
+    with parent.stdout:
+        url, environment = parent.stdout.readline().split()
+    (child,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.wait()
+    eventually(lambda: not runs(child))
+    assert not psutil.pid_exists(int(environment))
+    assert not listens(url)
+    assert not control_groups(child.pid)
+
+
+def test_killed_itself_its_environments_die_and_the_next_one_clears_up() -> None:
+    with serving() as (process, url):
+        environment = call(url)["pid"]
+        process.kill()
+        process.wait()
+        eventually(lambda: not psutil.pid_exists(environment))
+    with serving():
+        assert not control_groups(process.pid)
+
+
+def test_an_idle_environment_expires() -> None:
+    with serving("--idle-timeout=0.4") as (process, url):
+        first = call(url)["pid"]
+        assert call(url)["pid"] == first
+        eventually(lambda: not psutil.pid_exists(first), within_s=2)
+        assert not any(path.name.startswith("Obedient") for path in _groups(process.pid))
+        assert call(url)["calls"] == 1
+
+
+def _groups(pid: int) -> list[Path]:
+    return [path for folder in control_groups(pid) for path in folder.iterdir() if path.is_dir()]
+
+
+def test_a_taken_port_and_a_missing_template_are_told_in_one_line() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run([*SERVE, f"--port={port}"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: cannot listen on port {port}")
+    done = subprocess.run([*SERVE, "--template=none"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr == "Error: none is missing; bring it with: make setup\n"
+
+
+# Resources.
+
+
+def test_it_stays_under_80_mb() -> None:
+    with serving() as (process, url):
+        call(url, {"text": "x" * 6_000_000})
+        call(url, {"sentences": ["a sentence of some words"] * 200_000})
+        for _ in range(100):
+            call(url, {"sentences": ["a sentence of some words"] * 100})
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        assert peak and int(peak[1]) < 80 * 1024
+
+
+def test_an_environment_has_the_cpu_share_of_its_memory_size() -> None:
+    with serving("--memory=512") as (process, url):
+        if not control_groups(process.pid):
+            pytest.skip("no cgroup here that we may write")
+        environment = call(url)["pid"]
+        (group,) = _groups(process.pid)
+        assert group.joinpath("cgroup.procs").read_text().split() == [str(environment)]
+        if (group / "cpu.max").exists():
+            assert group.joinpath("cpu.max").read_text().split() == ["5788", "20000"]
+        else:
+            assert group.joinpath("cpu.cfs_period_us").read_text() == "20000\n"
+            assert group.joinpath("cpu.cfs_quota_us").read_text() == "5788\n"
+
+
+def test_1769_mb_are_one_cpu() -> None:
+    assert quota_us(1769) == 20_000
+    assert quota_us(3538) == 40_000
+    assert quota_us(128) == 1447
+    assert quota_us(50) == 1000, "the least that the kernel takes"
+
+
+def test_an_init_over_its_time_is_tried_again_within_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "INIT_TIMEOUT_S", 0.3)
+
+    async def invoke() -> service.Result:
+        shares = CpuShares.open()
+        functions = [x for x in read(TEMPLATE) if x.name == "SlowInit"]
+        running = service.Service(functions, shares, max_concurrency=1, idle_timeout_s=60)
+        try:
+            pool = running.pools["SlowInit"]
+            running.update(pool, timeout_s=1)
+            return await running.invoke(pool, Invocation("some-id", b"{}", "some-arn"))
+        finally:
+            await running.close()
+
+    result = asyncio.run(invoke())
+    assert result.outcome.status == "timeout"
+    assert json.loads(result.outcome.body)["errorType"] == "Sandbox.Timedout"
+    assert result.outcome.duration_ms == pytest.approx(1000, abs=100)
+    log = result.log_tail.decode()
+    assert re.match(r"INIT_REPORT Init Duration: 3\d\d\.\d\d ms\tPhase: init\tStatus: timeout", log)
+    assert "Init Duration" not in log.splitlines()[-1]
+    assert not control_groups(os.getpid())
