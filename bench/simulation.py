@@ -1,4 +1,4 @@
-"""A small model of the job, to try policies on: batches, one worker, Lambda, and late, noisy metrics.
+"""A small model of the job, to try policies on: batches, a worker, Lambda, late and noisy metrics.
 
 It is not the job: it knows no garbage collector, no network and no JIT, only the noise that it is
 told of. What it is good for is comparing policies over many surges in seconds; what holds is shown
@@ -13,11 +13,12 @@ import random
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.policy import Decision, Policy, Sample, Settings
 from flink_job.shapes import Batch, Shape, Steps, batches
 
+_POLL_S = 0.25
 # Batches that fit between source and tokenizer before the source blocks.
 _BUFFERED = 8
 # What an offloaded batch still costs the operator's own thread.
@@ -91,14 +92,13 @@ def noisy(shape: Shape, length_s: float, deviation: float, chance: random.Random
 
 
 def simulate(
-    policy: Policy,
+    policy: Policy[Any],
     shape: Shape,
     length_s: float,
     capacity_per_s: float,
     settings: Settings,
     noise: Noise,
     seed: int,
-    poll_ms: float = 250.0,
     schedule_known: bool = True,
 ) -> Course:
     """Run `policy` in a closed loop over `length_s` of `shape`.
@@ -112,7 +112,7 @@ def simulate(
         shape = noisy(shape, length_s, noise.load, chance)
     plan = batches(shape, length_s, settings.batch_size, settings.linger_ms)
     job = _Job(plan, shape, capacity_per_s, settings, noise, chance, schedule_known)
-    watch = _Watch(policy, job, poll_ms / 1000)
+    watch = _Watch(policy, job)
     made = [job.work_off(number, watch) for number in range(len(plan))]
     return Course(made, watch.samples, watch.decisions, job.cold_starts)
 
@@ -245,11 +245,11 @@ class _Job:
 class _Watch:
     """Polls the job's counters, late, and hands the policy's decisions on, late too."""
 
-    def __init__(self, policy: Policy, job: _Job, poll_s: float) -> None:
-        self._policy, self._job, self._poll_s = policy, job, poll_s
-        self._state = policy.initial()
+    def __init__(self, policy: Policy[Any], job: _Job) -> None:
+        self._policy, self._job = policy, job
+        self._state = policy.start()
         # A poll falls anywhere within the interval before the first sentence.
-        self._polled = -poll_s * job.chance.random()
+        self._polled = -_POLL_S * job.chance.random()
         self._counted = self._polled
         self._last = Sample(0.0)
         self.samples: list[Sample] = []
@@ -257,8 +257,8 @@ class _Watch:
 
     def until(self, moment: float) -> None:
         """Do all polls before `moment`."""
-        while self._polled + self._poll_s <= moment:
-            self._poll(self._polled + self._poll_s)
+        while self._polled + _POLL_S <= moment:
+            self._poll(self._polled + _POLL_S)
 
     def _poll(self, now: float) -> None:
         job = self._job
@@ -301,7 +301,7 @@ class _Watch:
 
 
 def latencies_ms(made: list[Made], from_s: float, to_s: float) -> list[float]:
-    """Latency of every sentence due in [from_s, to_s), in ms; due times evenly spaced in a batch."""
+    """Latency of every sentence due in [from_s, to_s), in ms; due times evenly spaced."""
     return [
         (out.sink_s - due_s) * 1000
         for out in made

@@ -3,7 +3,7 @@
 Every policy is a pure `step(state, sample) -> (state, decision)`:
 
     rule = policy("default", settings)
-    state = rule.initial()
+    state = rule.start()
     for sample in samples:
         state, decision = rule.step(state, sample)
 """
@@ -27,7 +27,7 @@ def policy(
     settings: Settings,
     shape: Shape | None = None,
     capacity_per_s: float | None = None,
-) -> Policy:
+) -> Policy[Any]:
     """The policy called `name`; only the oracle is told the schedule and the capacity.
 
     Raises:

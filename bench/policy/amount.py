@@ -9,7 +9,7 @@ from bench.policy.model import Settings
 
 # The local tokenizer is planned a little below its capacity: a queue that is planned to be exactly
 # as fast as its input never gets shorter.
-_LOCAL_UTILISATION = 0.95
+_LOCAL_UTILISATION = 0.9
 # Calls vary; with only as many in flight as the mean asks for, half of the time one is missing.
 _HEADROOM = 1.5
 

@@ -28,13 +28,13 @@ class State:
 
 
 @dataclass(frozen=True)
-class Default(Policy):
+class Default(Policy[State]):
     """Offloads what the local tokenizer cannot do, plus what clears the backlog in time."""
 
     name: ClassVar[str] = "default"
     settings: Settings
 
-    def initial(self) -> State:
+    def start(self) -> State:
         return State(is_warm=self.settings.is_warm)
 
     def step(self, state: State, sample: Sample) -> tuple[State, Decision]:

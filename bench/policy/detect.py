@@ -10,23 +10,21 @@ from bench.policy.model import Sample
 # One poll proves nothing: a garbage collection or two batches at once look like a surge in it.
 _POLLS_TO_START = 2
 # Leaving takes longer than entering: offloading a second too long costs some calls, stopping too
-# early brings the queue back.
-_POLLS_TO_STOP = 8
-# Between these two loads the verdict stays what it was.
-_TOO_MUCH, _LITTLE_ENOUGH = 1.1, 0.92
+# early brings the queue back. Who has to come back so soon left too early: be patient then.
+_POLLS_TO_STOP, _POLLS_WHEN_WAVERING, _SOON_MS = 6, 40, 20_000.0
+# Between these two loads the verdict stays what it was; a smaller overload shows as a backlog.
+_TOO_MUCH, _LITTLE_ENOUGH = 1.25, 0.95
 # A schedule that asks for so much is no noise: one poll proves that.
 _FAR_TOO_MUCH = 1.5
-# What a source emits comes in whole batches and is counted late: more of it is needed as proof.
-_TOO_MUCH_EMITTED = 1.2
 _BUSY = 0.9
 _SOURCE_BLOCKED = 0.3
 _BEHIND_S, _CAUGHT_UP_S = 0.5, 0.25
 # The capacity is averaged over 5 s, the lag over 1 s: weights of the newest poll.
 _CAPACITY_WEIGHT, _LAG_WEIGHT = 0.05, 0.25
-# Polls that the demand is averaged over: to leave, and to enter. What is emitted is averaged longer
-# than what a schedule says: it comes in batches, and its counters are taken anew every 200 ms, so
-# that a poll every 250 ms counts too little and too much in turn.
-_SCHEDULE_POLLS, _EMITTED_POLLS = (4, 1), (8, 2)
+# Polls that the demand is averaged over: to leave, and to enter. What is emitted needs two polls:
+# its counters are taken anew every 200 ms, so that a poll every 250 ms counts too little and too
+# much in turn.
+_STEADY_POLLS, _SCHEDULE_POLLS, _EMITTED_POLLS = 8, 1, 2
 # Before so many polls an average is an accident.
 _POLLS_TO_LEARN = 4
 # A source that is blocked all the time says nothing about what it would send.
@@ -60,6 +58,8 @@ class Signs:
     _lag_s: float | None = None
     _hot_polls: int = 0
     _cool_polls: int = 0
+    _patience: int = _POLLS_TO_STOP
+    _left_ms: float | None = None
 
     @property
     def load(self) -> float | None:
@@ -77,11 +77,11 @@ def look(before: Signs, sample: Sample, share: float) -> Signs:
     demand = _demand(sample)
     if demand is None:
         return before
-    long, short = _EMITTED_POLLS if sample.offered_per_s is None else _SCHEDULE_POLLS
-    demands = (*before._demands, demand)[-long:]
+    recent = _EMITTED_POLLS if sample.offered_per_s is None else _SCHEDULE_POLLS
+    demands = (*before._demands, demand)[-_STEADY_POLLS:]
     signs = replace(
         before,
-        demand_per_s=fmean(demands[-short:]),
+        demand_per_s=fmean(demands[-recent:]),
         steady_demand_per_s=fmean(demands),
         _demands=demands,
     )
@@ -141,24 +141,30 @@ def _measure_backlog(signs: Signs, sample: Sample) -> Signs:
 def _judge(signs: Signs, sample: Sample) -> Signs:
     if signs.overloaded:
         cool = signs._cool_polls + 1 if _is_cool(signs, sample) else 0
-        if cool < _POLLS_TO_STOP:
+        if cool < signs._patience:
             return replace(signs, _cool_polls=cool)
-        return replace(signs, overloaded=False, since_ms=None, _cool_polls=0, _hot_polls=0)
+        return replace(signs, overloaded=False, since_ms=None, _left_ms=sample.at_ms, _cool_polls=0)
     certain = sample.offered_per_s is not None and (signs.load or 0.0) > _FAR_TOO_MUCH
     weight = _POLLS_TO_START if certain else 1
     hot = signs._hot_polls + weight if _is_hot(signs, sample) else 0
     if hot < _POLLS_TO_START:
         return replace(signs, _hot_polls=hot)
-    return replace(signs, overloaded=True, since_ms=sample.at_ms, _hot_polls=0, _cool_polls=0)
+    soon = signs._left_ms is not None and sample.at_ms - signs._left_ms < _SOON_MS
+    return replace(
+        signs,
+        overloaded=True,
+        since_ms=sample.at_ms,
+        _hot_polls=0,
+        _patience=_POLLS_WHEN_WAVERING if soon else _POLLS_TO_STOP,
+    )
 
 
 def _is_hot(signs: Signs, sample: Sample) -> bool:
     """Busy all the time, and something says that it is not enough."""
     if (sample.tokenizer_busy or 0.0) < _BUSY:
         return False
-    too_much = _TOO_MUCH_EMITTED if sample.offered_per_s is None else _TOO_MUCH
     return (
-        (signs.load or 0.0) > too_much
+        (signs.load or 0.0) > _TOO_MUCH
         or signs.behind_s > _BEHIND_S
         or (sample.source_backpressured or 0.0) > _SOURCE_BLOCKED
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Sample:
     gauges: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Sample:
+    def from_record(cls, record: Mapping[str, Any]) -> Sample:
         """Take the fields of a sample out of a record, or of anything like one."""
         names = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in record.items() if key in names})
@@ -103,18 +103,18 @@ class Decision:
     warm: int = 0
 
 
-class Policy(ABC):
-    """Decides, sample by sample. Pure: all that it remembers is in the state that it hands back.
+S = TypeVar("S")
 
-    What a state is, is each policy's own affair.
-    """
+
+class Policy(ABC, Generic[S]):
+    """Decides, sample by sample. Pure: all that it remembers is in the state that it hands back."""
 
     name: ClassVar[str]
 
     @abstractmethod
-    def initial(self) -> Any:
+    def start(self) -> S:
         """The state before the first sample."""
 
     @abstractmethod
-    def step(self, state: Any, sample: Sample) -> tuple[Any, Decision]:
+    def step(self, state: S, sample: Sample) -> tuple[S, Decision]:
         """Take in the next sample."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.policy.amount import amount
+from bench.policy.amount import NOTHING, amount
 from bench.policy.model import Decision, Policy, Sample, Settings
 from flink_job.shapes import Shape
 
@@ -21,7 +21,7 @@ class SpongeState:
 
 
 @dataclass(frozen=True)
-class Sponge(Policy):
+class Sponge(Policy[SpongeState]):
     """The precursor rule published with Sponge (USENIX ATC 2023).
 
     Checked every second: if the queue delay is over 2 s, the share is
@@ -34,7 +34,7 @@ class Sponge(Policy):
     check_ms: ClassVar[float] = 1000.0
     rest_ms: ClassVar[float] = 10_000.0
 
-    def initial(self) -> SpongeState:
+    def start(self) -> SpongeState:
         return SpongeState(
             -math.inf, -math.inf, Decision(False, 0.0, 0, "healthy: nothing seen yet")
         )
@@ -58,14 +58,14 @@ class Sponge(Policy):
 
 
 @dataclass(frozen=True)
-class Threshold(Policy):
+class Threshold(Policy[None]):
     """All or nothing: everything goes to Lambda while the tokenizer is busy over a threshold."""
 
     name: ClassVar[str] = "threshold"
     settings: Settings
     busy: ClassVar[float] = 0.9
 
-    def initial(self) -> None:
+    def start(self) -> None:
         return None
 
     def step(self, state: None, sample: Sample) -> tuple[None, Decision]:
@@ -77,7 +77,7 @@ class Threshold(Policy):
 
 
 @dataclass(frozen=True)
-class Oracle(Policy):
+class Oracle(Policy[None]):
     """Knows the schedule and the capacity: decides before the load comes, and warms up in time.
 
     Args:
@@ -90,19 +90,19 @@ class Oracle(Policy):
     capacity_per_s: float
     ahead_s: float = 0.6
 
-    def initial(self) -> None:
+    def start(self) -> None:
         return None
 
     def step(self, state: None, sample: Sample) -> tuple[None, Decision]:
         now_s, settings = sample.at_ms / 1000, self.settings
         rate = max(self.shape.rate(now_s), self.shape.rate(now_s + self.ahead_s))
-        # What is on its way is no backlog: half a second's worth always is.
-        behind = max(0.0, (sample.backlog or 0.0) - rate * 0.5)
-        now = amount(rate, self.capacity_per_s, behind, settings)
+        # What is in an open batch, or in counters not yet taken, is no backlog.
+        behind = max(0.0, (sample.backlog or 0.0) - rate * (settings.linger_ms / 1000 + 0.15))
+        overloaded = rate > self.capacity_per_s or behind > self.capacity_per_s / 2
+        now = amount(rate, self.capacity_per_s, behind, settings) if overloaded else NOTHING
         horizon_s = self.ahead_s + settings.profile.cold_start_ms / 1000
         coming = max(rate, self.shape.rate(now_s + horizon_s))
         warm = amount(coming, self.capacity_per_s, 0.0, settings).in_flight
-        overloaded = rate > self.capacity_per_s or now.share > 0
         verdict = "overloaded" if overloaded else "healthy"
         reason = f"{verdict}: {rate:,.0f}/s scheduled, {self.capacity_per_s:,.0f}/s local"
         return None, Decision(overloaded, now.share, now.in_flight, reason, warm)
