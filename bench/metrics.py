@@ -36,6 +36,11 @@ GAUGES = (
 )
 
 
+_COUNTERS = {
+    f"{role}.{name}" for role in ("source", "tokenizer") for name in ("sentences", *TIMES)
+}
+
+
 @dataclass
 class Counter:
     """A cumulative counter that may start again from zero, when its task does."""
@@ -112,7 +117,7 @@ class JobMonitor:
             **{name: counter.total for name, counter in self._counters.items()},
         }
         before, self._before = self._before, now
-        if before is None or before.keys() != now.keys():
+        if before is None or not _COUNTERS <= before.keys():
             return None
         gap_s = now["at_s"] - before["at_s"]
 
