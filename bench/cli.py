@@ -361,5 +361,34 @@ def report(runs: tuple[str, ...], out: Path, check: bool, readme: bool) -> None:
         click.echo(build.build(folders, out))
 
 
+@main.command()
+@click.option("--replay", is_flag=True, help="Run the policies over recorded metrics, too.")
+@click.argument("traces", nargs=-1, metavar="[TRACE]...", type=click.Path(path_type=Path))
+def policy(replay: bool, traces: tuple[Path, ...]) -> None:
+    """Compare policies without Flink: when they see an overload, and how much they do about it.
+
+    Each policy runs in a closed loop on a model of the job: 20 surges, 10 minutes at 80 % load, and
+    loads around the capacity. With --replay, it runs over recorded metrics as well: TRACE is a
+    run's folder in results/ or a file of records; without any, those in tests/data/traces.
+
+    \b
+    Example: bench policy
+    Example: bench policy --replay results/20261122T104500Z-run-python
+    """
+    from bench import replay as experiment
+
+    if traces and not replay:
+        raise click.UsageError("TRACE is for --replay: bench policy --replay TRACE")
+    shipped = sorted(Path("tests/data/traces").glob("*.jsonl"))
+    recorded = [t for path in traces or shipped for t in experiment.read_traces(path)]
+    bar: Any
+    with click.progressbar(length=experiment.STEPS, label="modelled jobs") as bar:
+        tables = [experiment.trust_table(bar.update), experiment.relief_table(bar.update)]
+    if replay:
+        tables.append(experiment.trace_table(recorded))
+    for table in tables:
+        click.echo(f"\n{table.section()}")
+
+
 if __name__ == "__main__":
     main()

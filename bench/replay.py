@@ -215,7 +215,9 @@ def read_traces(path: Path) -> list[Trace]:
             samples.setdefault(record["surge"], []).append(Sample.from_record(record))
     name = path.name if path.is_dir() else path.stem
     traces = [
-        _trace(f"{name}/{r['surge']}", target, r, samples[r["surge"]])
+        _trace(
+            name if len(samples) == 1 else f"{name}/{r['surge']}", target, r, samples[r["surge"]]
+        )
         for r in records
         if r["kind"] == "surge" and r["surge"] in samples
     ]
@@ -294,10 +296,17 @@ def replay(rule: Policy[Any], trace: Trace) -> Decided:
 # ---------------------------------------------------------------- tables
 
 
-def trust_table(tick: Callable[[], None] = lambda: None) -> Table:
+# Every policy, and the default under one more condition, in each of the two tables.
+_KNOWING = [*((name, True) for name in POLICIES), ("default", False)]
+_POOLS = [*((name, False) for name in POLICIES), ("default", True)]
+STEPS = len(_KNOWING) + len(_POOLS)
+"""How often the two tables of the model report progress, together."""
+
+
+def trust_table(tick: Callable[[int], None] = lambda steps: None) -> Table:
     """The four figures of every policy."""
     facts: list[dict[str, Any]] = []
-    for name, known in [*((name, True) for name in POLICIES), ("default", False)]:
+    for name, known in _KNOWING:
         found = figures(rule(name), known)
         facts.append(
             {
@@ -310,7 +319,7 @@ def trust_table(tick: Callable[[], None] = lambda: None) -> Table:
                 "flaps": found.flaps,
             }
         )
-        tick()
+        tick(1)
     return Table(
         name="policy_trust",
         title="Four figures of each policy",
@@ -342,17 +351,14 @@ def trust_table(tick: Callable[[], None] = lambda: None) -> Table:
     )
 
 
-def relief_table(tick: Callable[[], None] = lambda: None) -> Table:
+def relief_table(tick: Callable[[int], None] = lambda steps: None) -> Table:
     """How near each policy comes to the oracle."""
-    warm = replace(SETTINGS, is_warm=True)
-    cases = [
-        *((name, name, SETTINGS) for name in POLICIES),
-        ("default, warm pool", "default", warm),
-    ]
     facts: list[dict[str, Any]] = []
-    for label, name, settings in cases:
-        facts.append({"policy": label, **asdict(relief(rule(name, settings), settings))})
-        tick()
+    for name, is_warm in _POOLS:
+        settings = replace(SETTINGS, is_warm=is_warm)
+        found = relief(rule(name, settings), settings)
+        facts.append({"policy": name, "warm pool": is_warm, **asdict(found)})
+        tick(1)
     oracle_ms = next(float(f["p99_ms"]) for f in facts if f["policy"] == "oracle")
     return Table(
         name="policy_relief",
@@ -368,7 +374,7 @@ def relief_table(tick: Callable[[], None] = lambda: None) -> Table:
         ),
         rows=[
             (
-                f["policy"],
+                f["policy"] + (", warm pool" if f["warm pool"] else ""),
                 f"{f['p50_ms']:,.0f}",
                 f"{f['p99_ms']:,.0f}",
                 f"{f['p99_ms'] / oracle_ms:.1f}",
