@@ -111,11 +111,14 @@ def _java_options(function: Function) -> list[str]:
 
     Source: the AWS Lambda developer guide, "Customize Java runtime startup behavior": C1 only from
     Java 17 on, to be overridden by JAVA_TOOL_OPTIONS (which the JVM itself would rank below these).
+    The runtime's own classes come from a shared archive, as the command line of AWS's process says
+    (`-XX:SharedArchiveFile=/var/lang/lib/server/runtime.jsa`); one that does not fit is ignored.
     """
     chosen = function.variables.get("JAVA_TOOL_OPTIONS", "")
     defaults = {
         r"TieredCompilation|TieredStopAtLevel": "-XX:TieredStopAtLevel=1",
         r"-XX:\+Use\w+GC": "-XX:+UseSerialGC",
+        r"-XX:SharedArchiveFile|-Xshare": f"-XX:SharedArchiveFile={_found('java/runtime.jsa')}",
         r"-Xmx|MaxHeapSize|MaxRAMPercentage": f"-Xmx{function.memory_mb * 85 // 100}m",
     }
     library = {"x86_64": "x86_64", "aarch64": "aarch_64"}.get(platform.machine(), "x86_64")
