@@ -1,0 +1,128 @@
+"""Rate shapes and the batch plan: closed forms against sums, and every sentence in one batch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from flink_job.shapes import Batch, Shape, batches, from_dict, parse
+
+SHAPES = [
+    "constant:base=333.3",
+    "surge:base=1000,factor=4,start=5,duration=20",
+    "surge:base=1000,factor=0.5,start=0,duration=3",
+    "doubling:base=100,every=5,steps=4",
+    "halving:base=1600,every=2.5,steps=5",
+    "square:low=0,high=700,period=7",
+    "square:low=300,high=1200,period=12",
+    "sine:low=0,high=1000,period=10",
+    "sine:low=200,high=900,period=30",
+]
+all_shapes = pytest.mark.parametrize("shape", [parse(text) for text in SHAPES], ids=str)
+
+
+@all_shapes
+def test_the_integral_is_the_sum_of_the_rate(shape: Shape) -> None:
+    step_s = 0.001
+    summed = 0.0
+    for i in range(40_000):
+        if i % 5_000 == 0:
+            assert shape.integral(i * step_s) == pytest.approx(summed, rel=1e-3, abs=1.5)
+        summed += shape.rate((i + 0.5) * step_s) * step_s
+
+
+@all_shapes
+def test_a_sentence_is_due_when_as_many_were_before_it(shape: Shape) -> None:
+    for n in (1, 2, 77, 500, 999, 1000, 5000, 12_345):
+        due_s = shape.due_s(n)
+        assert shape.integral(due_s) == pytest.approx(n, abs=1e-4)
+        assert shape.count(due_s - 1e-6) <= n <= shape.count(due_s + 1e-6)
+
+
+@all_shapes
+def test_sentences_come_in_order_and_the_first_at_once_if_there_is_a_rate(shape: Shape) -> None:
+    dues = [shape.due_s(n) for n in range(2000)]
+    assert dues == sorted(dues)
+    assert dues[0] == 0.0 or shape.rate(0.0) == 0.0
+
+
+def test_a_surge_is_its_base_times_its_factor_while_it_lasts() -> None:
+    shape = parse("surge:base=1000,factor=4,start=5,duration=20")
+    assert [shape.rate(t) for t in (0, 4.999, 5, 24.999, 25, 1000)] == [
+        1000, 1000, 4000, 4000, 1000, 1000,
+    ]  # fmt: skip
+    assert shape.count(30) == 5 * 1000 + 20 * 4000 + 5 * 1000
+
+
+def test_doubling_and_halving_stop_after_their_steps() -> None:
+    doubling = parse("doubling:base=100,every=5,steps=3")
+    halving = parse("halving:base=800,every=5,steps=3")
+    assert [doubling.rate(t) for t in (0, 5, 10, 15, 20, 99)] == [100, 200, 400, 800, 800, 800]
+    assert [halving.rate(t) for t in (0, 5, 10, 15, 20, 99)] == [800, 400, 200, 100, 100, 100]
+
+
+def test_square_and_sine_have_their_mean_over_a_period() -> None:
+    for text in ("square:low=100,high=300,period=600", "sine:low=100,high=300,period=600"):
+        shape = parse(text)
+        assert shape.count(600) == shape.count(1200) - shape.count(600) == 200 * 600
+        assert shape.rate(0) == 100
+    assert parse("sine:low=100,high=300,period=600").rate(300) == pytest.approx(300)
+
+
+def test_nothing_is_due_where_the_rate_stays_zero() -> None:
+    assert parse("constant:base=0").due_s(1) == math.inf
+    assert parse("constant:base=0").count(100) == 0
+    # A piece without rate is skipped: the next sentence is due when the rate comes back.
+    assert parse("square:low=0,high=10,period=2").due_s(10) == 3.0
+
+
+@all_shapes
+def test_a_shape_survives_text_and_record(shape: Shape) -> None:
+    assert parse(str(shape)) == shape
+    assert from_dict(shape.to_dict()) == shape
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("spike:base=1", "there are constant, surge"),
+        ("surge:base=1000,factor=4", "surge:base=…,factor=…,start=…,duration=…"),
+        ("constant:base=fast", "takes numbers"),
+        ("constant:base=-1", "from 0 up"),
+        ("constant:base=inf", "finite"),
+        ("sine:low=0,high=1,period=0", "period above 0"),
+    ],
+)
+def test_a_shape_that_cannot_be_read_says_how_it_should_be(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(text)
+
+
+@all_shapes
+@pytest.mark.parametrize(("size", "linger_ms"), [(100, 50.0), (1, 0.0), (1000, 10_000.0), (7, 3.0)])
+def test_every_sentence_is_in_exactly_one_batch(shape: Shape, size: int, linger_ms: float) -> None:
+    length_s = 9.0
+    plan = batches(shape, length_s, size, linger_ms)
+    assert [b.first for b in plan] == [0, *(b.first + b.count for b in plan)][: len(plan)]
+    assert sum(b.count for b in plan) == shape.count(length_s)
+    for batch in plan:
+        assert 1 <= batch.count <= size
+        assert batch.due_first_s == shape.due_s(batch.first)
+        assert batch.due_last_s == shape.due_s(batch.first + batch.count - 1)
+        assert batch.due_first_s <= batch.due_last_s <= batch.closes_s <= length_s + 1e-6
+        assert batch.closes_s <= batch.due_first_s + linger_ms / 1000 + 1e-6
+
+
+def test_a_batch_closes_when_full_or_when_it_has_lingered() -> None:
+    shape = parse("surge:base=100,factor=100,start=1,duration=1")
+    plan = batches(shape, 2.0, 100, 50.0)
+    slow, fast = plan[0], plan[-1]
+    assert slow == Batch(0, 5, 0.0, 0.04, 0.05)
+    assert fast.count == 100
+    assert fast.closes_s == fast.due_last_s
+
+
+def test_a_plan_needs_a_size_and_a_time() -> None:
+    with pytest.raises(ValueError, match="at least one sentence"):
+        batches(parse("constant:base=1"), 1.0, 0, 50.0)
