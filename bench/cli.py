@@ -25,7 +25,7 @@ class _Sizes(click.ParamType):
             sizes = tuple(int(x) for x in value.split(",")) if isinstance(value, str) else value
         except ValueError:
             sizes = (0,)
-        if min(sizes) < 1:
+        if min(sizes, default=1) < 1:
             self.fail(f"{value!r} is not a list of positive integers, such as 1,10,100", param, ctx)
         return tuple(sizes)
 
@@ -74,8 +74,8 @@ def _show(folders: Sequence[Path], *tables: str) -> None:
         click.echo(f"\n{e.where}")
         for table in filter(None, (getattr(calls, name)(e) for name in tables)):
             click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
-        for doubt in [*e.noise(), *e.unfinished()]:
-            click.echo(f"doubt: {doubt}")
+        for _, said in e.noise():
+            click.echo(f"Noise: {said}.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -156,7 +156,7 @@ def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed:
 
 @main.command()
 @_languages
-@click.option("--memory", default="1769", show_default=True, type=_Sizes(), help="Sizes in MB.")
+@click.option("--memory", default=(), type=_Sizes(), help="Sizes in MB.  [default: as configured]")
 @click.option("-n", "--rounds", default=20, show_default=True, help="Samples of each.")
 @_measuring
 def cold(

@@ -6,18 +6,16 @@ function says that this is its first call. What does not count is recorded with 
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.experiments.batches import Batch, Caller, draw
-from bench.lambdas.target import Target, force_cold
+from bench.lambdas.target import Target, force_cold, memory_mb
 from bench.records import Run
 from flink_job.lambda_client import Answer, LambdaClient
 
 ROUNDS = 20
-MEMORIES_MB = (1769,)
 BATCH_SIZE = 10
 ATTEMPTS = 3
 _BATCH_SEED = 1
@@ -38,17 +36,18 @@ def measure(
     run: Run,
     languages: Sequence[str],
     *,
-    memories_mb: Sequence[int] = MEMORIES_MB,
+    memories_mb: Sequence[int] = (),
     rounds: int = ROUNDS,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write a `cold` record for each attempt, of each language's tokenizer and its empty handler.
 
-    Every sample is the same call, a batch of 10 sentences. Each round has one sample of every
-    function at every memory size, in an order drawn anew; a sample that does not count is tried
-    again, at most `ATTEMPTS` times in all.
+    Every sample is the same call, a batch of 10 sentences of ASCII. Each round has one sample of
+    every function at every memory size, in an order drawn anew; a sample that does not count is
+    tried again, at most `ATTEMPTS` times in all. The functions end with the memory they began with.
 
     Args:
+        memories_mb: memory sizes; if there are none, what each function is configured with.
         rounds: samples wanted of each.
         on_progress: called with 1 after each sample.
 
@@ -59,18 +58,33 @@ def measure(
     rng = random.Random(run.seed)
     caller = Caller(LambdaClient(target.endpoint_url, target.region), run, "cold")
     batch = draw(_BATCH_SEED, 0, BATCH_SIZE)
-    places = list(_places(target, languages, memories_mb))
-    for round_ in range(rounds):
-        for place in rng.sample(places, len(places)):
-            for _ in range(ATTEMPTS):
-                if _sample(target, run, caller, place, batch, round_):
-                    break
-            on_progress(1)
+    configured = {
+        function: memory_mb(target, function)
+        for language in languages
+        for function in _functions(target, language).values()
+    }
+    places = [
+        _Place(language, handler, function, size)
+        for language in languages
+        for handler, function in _functions(target, language).items()
+        for size in memories_mb or [configured[function]]
+    ]
+    try:
+        for round_ in range(rounds):
+            for place in rng.sample(places, len(places)):
+                for _ in range(ATTEMPTS):
+                    if _sample(target, run, caller, place, batch, round_):
+                        break
+                on_progress(1)
+    finally:
+        for function, size in configured.items():
+            force_cold(target, function, size)
 
 
-def count(target: Target, languages: Sequence[str], memories_mb: Sequence[int]) -> int:
+def count(target: Target, languages: Sequence[str], memories_mb: Sequence[int] = ()) -> int:
     """Samples in a round."""
-    return len(list(_places(target, languages, memories_mb)))
+    functions = sum(len(_functions(target, language)) for language in languages)
+    return functions * (len(memories_mb) or 1)
 
 
 def reason_to_discard(answer: Answer) -> str | None:
@@ -82,13 +96,12 @@ def reason_to_discard(answer: Answer) -> str | None:
     return None
 
 
-def _places(
-    target: Target, languages: Sequence[str], memories_mb: Sequence[int]
-) -> Iterator[_Place]:
-    for language, memory_mb in itertools.product(languages, memories_mb):
-        yield _Place(language, "tokenizer", target.functions[language], memory_mb)
-        if language in target.empties:
-            yield _Place(language, "empty", target.empties[language], memory_mb)
+def _functions(target: Target, language: str) -> dict[str, str]:
+    """Function names by handler: ours, and the one that does nothing where there is one."""
+    found = {"tokenizer": target.functions[language]}
+    if language in target.empties:
+        found["empty"] = target.empties[language]
+    return found
 
 
 def _sample(

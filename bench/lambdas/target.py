@@ -199,6 +199,19 @@ def force_cold(target: Target, function: str, memory_mb: int | None = None) -> N
         raise TargetError(f"cannot configure {function}: {error}") from error
 
 
+def memory_mb(target: Target, function: str) -> int:
+    """The memory size that `function` is configured with.
+
+    Raises:
+        TargetError: it cannot be asked.
+    """
+    try:
+        api = _api(target.endpoint_url, target.region)
+        return int(api.get_function_configuration(FunctionName=function)["MemorySize"])
+    except (BotoCoreError, ClientError) as error:
+        raise TargetError(f"cannot ask for the configuration of {function}: {error}") from error
+
+
 @cache
 def _api(endpoint_url: str | None, region: str | None) -> Any:
     return lambda_api(endpoint_url, region)
