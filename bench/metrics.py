@@ -100,6 +100,7 @@ class JobMonitor:
         self._tokenizer = next(id for name, id in vertices.items() if "tokenizer" in name)
         self._counters: dict[str, Counter] = {}
         self._before: dict[str, float] | None = None
+        self._sentence_counters: dict[str, str] = {}
 
     def sample(self) -> dict[str, Any] | None:
         """One `sample` record's fields, or None while there is nothing to difference with yet.
@@ -149,11 +150,18 @@ class JobMonitor:
         }
 
     def _read(self, role: str, vertex: str, subtasks: int) -> dict[str, list[float]]:
-        sentences = f"{role}.sentences"
-        names = [sentences, *TIMES, *GAUGES]
+        names = [self._sentences(vertex), *TIMES, *GAUGES]
         found = vertex_metrics(self._rest, self._job, vertex, names, subtasks)
-        for name in (sentences, *TIMES):
+        for name, key in zip(names, ("sentences", *TIMES), strict=False):
             if name in found:
-                key = name if name == sentences else f"{role}.{name}"
-                self._counters.setdefault(key, Counter()).read(sum(found[name]))
+                self._counters.setdefault(f"{role}.{key}", Counter()).read(sum(found[name]))
         return found
+
+    def _sentences(self, vertex: str) -> str:
+        """What Flink calls our own counter: behind the names of all operators in its chain."""
+        if vertex not in self._sentence_counters:
+            listed = self._rest.get(f"/jobs/{self._job}/vertices/{vertex}/metrics")
+            for metric in listed:
+                if metric["id"].endswith(".sentences"):
+                    self._sentence_counters[vertex] = metric["id"].split(".", 1)[1]
+        return self._sentence_counters.get(vertex, "sentences")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from pyflink.common import Types
 from pyflink.datastream import KeyedProcessFunction, ProcessFunction, RuntimeContext
@@ -16,7 +16,7 @@ from pyflink.datastream.state import MapStateDescriptor
 from flink_job.batch import Batch, Passage
 from flink_job.control import Control
 from flink_job.lambda_client import LambdaClient
-from flink_job.offload import MOST_IN_FLIGHT, Landed, Offloader
+from flink_job.offload import MOST_IN_FLIGHT, Offloader
 from flink_job.settings import JobSettings
 from flink_job.subtask import subtask_index
 from functions.python.tokenizer import tokenize
@@ -25,8 +25,10 @@ VERTEX = "tokenizer"
 
 # How often the operator looks for answers: while it waits on its own work, and by timer when no
 # input comes. What an answer waits here is part of "sending downstream".
-_LOOK_S = 0.005
+_LOOK_S = 0.002
 _TIMER_MS = 20
+# What could not be offloaded in time is not made up for with a flood of calls.
+_MOST_OWED = 2.0
 
 
 def now_ms() -> float:
@@ -44,6 +46,13 @@ class Worker:
         self._capacity_per_s = capacity_per_s
         self._cost = cost
         self._free_at_s = 0.0
+        self._seconds_per_sentence = 0.0
+
+    def expected_s(self, sentences: list[str]) -> float:
+        """How long `sentences` would take, going by the last batch, in seconds."""
+        if self._capacity_per_s is not None:
+            return len(sentences) / self._capacity_per_s
+        return len(sentences) * self._seconds_per_sentence
 
     def tokenize(self, sentences: list[str]) -> list[list[str]]:
         """Tokenize now; the capacity is used up by waiting until `is_done`."""
@@ -137,6 +146,7 @@ class OffloadingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
         )
         self._control = Control(settings.control, VERTEX, self._subtask)
         self._owed = 0.0
+        self._answers_come = True
         self._timers: set[int] = set()
         self._restored: set[int] = set()
 
@@ -156,7 +166,8 @@ class OffloadingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
                 time.sleep(_LOOK_S)
             return
         self._sentences.inc(len(batch.sentences))
-        if self._is_to_offload():
+        if self._is_owed() and (yield from self._free_call(lane, batch)):
+            self._owed -= 1.0
             self._state.put(batch.number, batch)
             self._offloader.send(lane, batch, new_passage(batch, self._subtask))
         else:
@@ -171,36 +182,48 @@ class OffloadingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
         yield from self._land(lane)
         self._look_again_later(lane, ctx)
 
-    def _is_to_offload(self) -> bool:
+    def _is_owed(self) -> bool:
         """Spread the share evenly over the batches: each adds to what is owed to Lambda."""
-        directive = self._control.directive
-        self._owed = min(self._owed + directive.share, 2.0) if directive.share > 0 else 0.0
-        if self._owed < 1.0 or self._offloader.in_flight() >= directive.in_flight:
-            return False
-        self._owed -= 1.0
+        share = self._control.directive.share
+        self._owed = min(self._owed + share, _MOST_OWED) if share > 0 else 0.0
+        return self._owed >= 1.0
+
+    def _free_call(self, lane: int, batch: Batch) -> Generator[str, None, bool]:
+        """Wait for one of the directed calls to be free, and say whether one is.
+
+        Worth it for as long as the batch would take here, and pointless while environments are
+        brought up: after a wait in vain there is no other before an answer has come.
+        """
+        give_up_s = time.monotonic() + self._worker.expected_s(batch.sentences)
+        while self._offloader.in_flight() >= self._control.directive.in_flight:
+            if not self._answers_come or time.monotonic() > give_up_s:
+                self._answers_come = False
+                return False
+            time.sleep(_LOOK_S)
+            yield from self._land(lane)
         return True
 
     def _locally(self, lane: int, batch: Batch, passage: Passage) -> Iterator[str]:
         """Do the work here, and let answers through while it takes its time."""
         tokens = self._worker.tokenize(batch.sentences)
         while not self._worker.wait(_LOOK_S):
-            yield from self._answered(self._offloader.landed(lane), lane)
+            yield from self._land(lane)
         passage.returned_at_ms = now_ms()
         passage.computing_ms = passage.returned_at_ms - passage.taken_at_ms
         yield from emit(passage, tokens)
 
     def _land(self, lane: int) -> Iterator[str]:
-        yield from self._answered(self._offloader.landed(lane), lane)
-
-    def _answered(self, landed: list[Landed], lane: int) -> Iterator[str]:
-        for batch, passage, tokens in ((x.batch, x.passage, x.tokens) for x in landed):
-            if tokens is None:
+        """Emit what has come back on `lane`, and do here what came back without an answer."""
+        for landed in self._offloader.landed(lane):
+            passage = landed.passage
+            if landed.tokens is None:
                 passage.way = "fallback"
                 passage.taken_at_ms = now_ms()
-                yield from self._locally(lane, batch, passage)
+                yield from self._locally(lane, landed.batch, passage)
             else:
-                yield from emit(passage, tokens)
-            self._state.remove(batch.number)
+                self._answers_come = True
+                yield from emit(passage, landed.tokens)
+            self._state.remove(landed.batch.number)
 
     def _resend_restored(self, lane: int) -> None:
         """After a restart: put in flight again what the state says is in flight."""
