@@ -1,7 +1,6 @@
 # Every verb brings what it needs first; `make help` lists them.
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-LANGUAGES := python java node
 
 .PHONY: help setup test bench perf lint format report clean
 
@@ -12,7 +11,7 @@ setup:  ## bring everything that is missing; the second time this does nothing
 	@scripts/setup
 
 bench: setup  ## the main job: a surge offloaded to each language in turn, then the comparison
-	@set -e; for language in $(LANGUAGES); do $(BIN)/bench run $$language; done
+	@$(BIN)/bench run
 	@$(BIN)/bench compare
 
 test:  ## bring everything, then lint, check types and run all tests
@@ -30,7 +29,8 @@ format: setup  ## put the Python code into its one format
 	$(BIN)/ruff format
 
 perf: setup  ## what our own code costs: tokenizers, local service, switched-off offload
-	$(BIN)/python -m functions.speed
+	@$(BIN)/python -m functions.speed
+	@$(BIN)/python -m bench.perf.service
 
 report: setup  ## tables, plots and one HTML page from the newest runs in results/
 	$(BIN)/bench report
