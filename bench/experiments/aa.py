@@ -14,8 +14,8 @@ from bench.records import Run
 
 BATCH_SIZE = 100
 ENVIRONMENTS = 10
-ROUNDS = 20
-MAX_WARMUP = 200
+ROUNDS = 10
+MAX_WARMUP = 50
 
 
 def measure(
