@@ -11,7 +11,8 @@ from bench.policy.model import Settings
 # as fast as its input never gets shorter.
 _LOCAL_UTILISATION = 0.9
 # Calls vary; with only as many in flight as the mean asks for, half of the time one is missing.
-_HEADROOM = 1.5
+# And with a single one, nothing goes out while its answer waits to be taken up.
+_HEADROOM, _LEAST_IN_FLIGHT = 2.0, 2
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,27 @@ class Amount:
 NOTHING = Amount(0.0, 0)
 
 
-def amount(demand_per_s: float, capacity_per_s: float, backlog: float, s: Settings) -> Amount:
+def wanted_per_s(demand_per_s: float, backlog: float, s: Settings) -> float:
+    """Sentences/s that have to pass so that `backlog` is gone after `catch_up_s`."""
+    return demand_per_s + backlog / s.catch_up_s
+
+
+def amount(
+    demand_per_s: float,
+    capacity_per_s: float,
+    backlog: float,
+    s: Settings,
+    slowness: float = 1.0,
+) -> Amount:
     """What has to go to Lambda so that `backlog` sentences are gone after `catch_up_s`.
 
+    `slowness` says how many times longer calls take than their profile says.
+
     If a share x of all sentences is offloaded, the local tokenizer, doing c a second, lets
-    c / (1 - x) a second through. So that demand + backlog / catch_up pass, x = 1 - c / that.
+    c / (1 - x) a second through. So that `wanted_per_s` pass, x = 1 - c / wanted.
     Calls in flight follow from Little's law: batches a second times the seconds of a call.
     """
-    wanted = demand_per_s + backlog / s.catch_up_s
+    wanted = wanted_per_s(demand_per_s, backlog, s)
     local = capacity_per_s * _LOCAL_UTILISATION
     offload = wanted - local
     if offload <= 0:
@@ -45,5 +59,6 @@ def amount(demand_per_s: float, capacity_per_s: float, backlog: float, s: Settin
     offload = min(offload, most)
     if offload <= 0:
         return NOTHING
-    in_flight = math.ceil(offload / batch / batches_per_s_and_call - 1e-9)
-    return Amount(offload / (local + offload), max(1, in_flight), limited)
+    in_flight = math.ceil(offload / batch / batches_per_s_and_call * slowness - 1e-9)
+    in_flight = min(max(in_flight, _LEAST_IN_FLIGHT), s.max_in_flight)
+    return Amount(offload / (local + offload), in_flight, limited)

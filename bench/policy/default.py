@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from bench.policy.amount import NOTHING, Amount, amount
+from bench.policy.amount import NOTHING, Amount, amount, wanted_per_s
 from bench.policy.detect import Signs, look
 from bench.policy.model import Decision, Policy, Sample, Settings
 
 # The share that stays as long as the verdict does, so that a load around the capacity does not
 # switch offloading on and off; and a change that is not worth telling every subtask.
 _LEAST_SHARE, _SAME_SHARE = 0.03, 0.03
+# A profile is measured in peace, and calls take longer in a surge. Where less passes than is wanted
+# although there has been time for it, ask for so many times more in flight, poll after poll.
+_TOO_LITTLE_PASSES, _MORE_IN_FLIGHT, _TIME_TO_SHOW_MS = 0.8, 1.5, 1000.0
 # With `warms_up`: the load from which environments are started, and the growth they are for.
 _WARM_FROM, _WARM_FOR = 0.85, 2.0
 _RISING = 1.05
@@ -19,12 +22,14 @@ _RISING = 1.05
 
 @dataclass(frozen=True)
 class State:
-    """What the policy remembers: the signs, what is offloaded, and since when without a break."""
+    """What the policy remembers: the signs, what is offloaded and since when without a break,
+    whether environments are up, and how many times longer calls take than their profile says."""
 
     signs: Signs = field(default_factory=Signs)
     now: Amount = NOTHING
     offloading_since_ms: float | None = None
     is_warm: bool = False
+    slowness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,13 @@ class Default(Policy[State]):
         refusal = self._not_worth_it(state, sample.at_ms)
         if refusal is not None:
             return state, Decision(True, 0.0, 0, f"overloaded: {figures}; {refusal}")
+        state = self._learn_slowness(state, sample.at_ms)
         wanted = amount(
             signs.demand_per_s,
             signs.capacity_per_s,
             signs.behind,
             settings,
+            state.slowness,
         )
         if wanted.share < _LEAST_SHARE:
             wanted = Amount(_LEAST_SHARE, max(1, wanted.in_flight), wanted.limited)
@@ -66,6 +73,8 @@ class Default(Policy[State]):
             since_ms = sample.at_ms
         state = replace(state, now=wanted, offloading_since_ms=since_ms)
         calls = f"{wanted.in_flight} calls of {settings.profile.call_ms:.0f} ms"
+        if state.slowness > 1:
+            calls += f", taken for {state.slowness:.1f} times that"
         if wanted.limited:
             calls += f" (the limit is {settings.max_in_flight})"
         reason = f"overloaded: {figures}; {wanted.share:.0%} to Lambda in {calls}"
@@ -77,6 +86,18 @@ class Default(Policy[State]):
         if since_ms is not None and at_ms - since_ms > self.settings.profile.cold_start_ms:
             return replace(state, is_warm=True)
         return state
+
+    def _learn_slowness(self, state: State, at_ms: float) -> State:
+        since_ms, signs, settings = state.offloading_since_ms, state.signs, self.settings
+        if since_ms is None or state.now.in_flight >= settings.max_in_flight:
+            return state
+        first_answer_ms = 0.0 if self.settings.is_warm else settings.profile.cold_start_ms
+        if at_ms - since_ms < first_answer_ms + _TIME_TO_SHOW_MS:
+            return state
+        wanted = wanted_per_s(signs.demand_per_s, signs.behind, settings)
+        if not signs.is_behind or signs.throughput_per_s >= wanted * _TOO_LITTLE_PASSES:
+            return state
+        return replace(state, slowness=state.slowness * _MORE_IN_FLIGHT)
 
     def _not_worth_it(self, state: State, at_ms: float) -> str | None:
         """Why offloading would come too late, or None: neither what is left of the burst nor the

@@ -25,6 +25,7 @@ _CAPACITY_WEIGHT, _LAG_WEIGHT = 0.05, 0.25
 # its counters are taken anew every 200 ms, so that a poll every 250 ms counts too little and too
 # much in turn.
 _STEADY_POLLS, _SCHEDULE_POLLS, _EMITTED_POLLS = 8, 1, 2
+_THROUGHPUT_POLLS = 4
 # Before so many polls an average is an accident.
 _POLLS_TO_LEARN = 4
 # A source that is blocked all the time says nothing about what it would send.
@@ -40,6 +41,7 @@ class Signs:
             would emit if it were not blocked.
         steady_demand_per_s: its mean over the last seconds.
         capacity_per_s: what the tokenizer does when it is busy all the time; None until learned.
+        throughput_per_s: sentences/s through the tokenizer, local and offloaded; a mean, too.
         behind: sentences waiting beyond those that always are on their way.
         overloaded: the verdict.
         since_ms: since when it has been so; None if it is not.
@@ -48,10 +50,12 @@ class Signs:
     demand_per_s: float = 0.0
     steady_demand_per_s: float = 0.0
     capacity_per_s: float | None = None
+    throughput_per_s: float = 0.0
     behind: float = 0.0
     overloaded: bool = False
     since_ms: float | None = None
     _demands: tuple[float, ...] = ()
+    _throughputs: tuple[float, ...] = ()
     _processed: float = 0.0
     _busy: float = 0.0
     _learned: int = 0
@@ -71,6 +75,11 @@ class Signs:
         """What is waiting, in seconds of local work; 0 while the capacity is unknown."""
         return self.behind / self.capacity_per_s if self.capacity_per_s else 0.0
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is waiting than a pause or a full batch explains."""
+        return self.behind_s > _BEHIND_S
+
 
 def look(before: Signs, sample: Sample, share: float) -> Signs:
     """Take in a sample; `share` is what has been offloaded since the one before."""
@@ -79,11 +88,14 @@ def look(before: Signs, sample: Sample, share: float) -> Signs:
         return before
     recent = _EMITTED_POLLS if sample.offered_per_s is None else _SCHEDULE_POLLS
     demands = (*before._demands, demand)[-_STEADY_POLLS:]
+    throughputs = (*before._throughputs, sample.processed_per_s or 0.0)[-_THROUGHPUT_POLLS:]
     signs = replace(
         before,
         demand_per_s=fmean(demands[-recent:]),
         steady_demand_per_s=fmean(demands),
+        throughput_per_s=fmean(throughputs),
         _demands=demands,
+        _throughputs=throughputs,
     )
     signs = _learn_capacity(signs, sample, share)
     signs = _measure_backlog(signs, sample)
@@ -165,7 +177,7 @@ def _is_hot(signs: Signs, sample: Sample) -> bool:
         return False
     return (
         (signs.load or 0.0) > _TOO_MUCH
-        or signs.behind_s > _BEHIND_S
+        or signs.is_behind
         or (sample.source_backpressured or 0.0) > _SOURCE_BLOCKED
     )
 
