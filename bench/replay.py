@@ -259,6 +259,20 @@ def _trace(
     )
 
 
+def over_ms(trace: Trace) -> float | None:
+    """When the surge and the queue that it left are over; None if the trace ends before that.
+
+    What is offered within half a second is no queue.
+    """
+    if not isinstance(trace.shape, Surge):
+        return None
+    over = (trace.shape.start + trace.shape.duration) * 1000
+    for sample in trace.samples:
+        if (sample.backlog or 0.0) > (sample.offered_per_s or 0.0) * 0.5:
+            over = max(over, sample.at_ms)
+    return over if over < trace.samples[-1].at_ms else None
+
+
 def trace_records(name: str, method: str, shape: Shape, course: Course) -> list[dict[str, Any]]:
     """A modelled course as records that `read_traces` reads, labelled as simulated."""
     head = {
@@ -439,9 +453,9 @@ def trace_table(traces: Iterable[Trace]) -> Table:
         ],
         data=pd.DataFrame(facts),
         note=(
-            "Open loop: what a policy decides here changes nothing in what was recorded. Where the "
-            "job did nothing about its surge, the backlog outlives it, and a policy is right to "
-            "stay; where it did, another policy's detection counts only until that relief began."
+            "Open loop: what a policy decides here changes nothing in what was recorded; a policy "
+            "that is slower than the one that was recorded finds the surge relieved. Back to zero "
+            "is counted from the moment that the surge and the queue that it left were over."
         ),
     )
 
@@ -455,11 +469,11 @@ def _judged(trace: Trace, course: Decided) -> dict[str, float | int | None]:
             "to_zero_ms": None,
             "alarms": len(found),
         }
-    start_ms = trace.shape.start * 1000
+    start_ms, end_ms = trace.shape.start * 1000, over_ms(trace)
     return {
         "detection_ms": detection_ms(course, start_ms),
         "early_alarms": sum(at < start_ms for at in found),
-        "to_zero_ms": to_zero_ms(course, start_ms + trace.shape.duration * 1000),
+        "to_zero_ms": None if end_ms is None else to_zero_ms(course, end_ms),
         "alarms": len(found),
     }
 

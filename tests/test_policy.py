@@ -100,6 +100,18 @@ class _Nothing(Default):
         return state, Decision(False, 0.0, 0, "told to do nothing")
 
 
+def test_a_profile_that_promises_too_much_is_found_out() -> None:
+    """Measured in peace a call took 6 ms; in the surge, on a busy machine, it takes 120."""
+    shape = parse("surge:base=1000,factor=4,start=5,duration=20")
+    told = replace(SETTINGS, max_in_flight=8, profile=Profile(150.0, 3.0, 3.0))
+    real = replace(told, profile=Profile(300.0, 117.0, 3.0))
+    course = simulate(policy("default", told), shape, 30, 2000, real, Noise(), seed=3)
+    assert np.percentile(latencies_ms(course.made, 5, 25), 99) < 1500
+    reasons = [d.reason for d in course.decisions]
+    assert any("calls of 6 ms, taken for 7.6 times that" in reason for reason in reasons)
+    assert max(d.in_flight for d in course.decisions) == 8
+
+
 # ------------------------------------------------------------------ how much
 
 
@@ -277,8 +289,8 @@ def test_recorded_surges_are_seen_in_time_and_nothing_else(path: Path) -> None:
         start_ms = trace.shape.start * 1000
         assert all(at >= start_ms for at in replay.alarms(course))
         assert detection_ms(course, start_ms) <= 1000
-        if trace.method == "operator":
-            assert to_zero_ms(course, start_ms + trace.shape.duration * 1000) <= 5000
+        end_ms = replay.over_ms(trace)
+        assert end_ms is None or to_zero_ms(course, end_ms) <= 5000
 
 
 def test_a_trace_is_labelled_by_where_it_comes_from() -> None:
