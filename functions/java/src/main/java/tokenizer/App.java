@@ -37,7 +37,7 @@ public final class App implements RequestStreamHandler {
     }
 
     /** Writes the answer. Letters, marks, numbers and spaces need no escapes in JSON. */
-    private static void write(
+    static void write(
             OutputStream output, String[] tokens, long computeNs, boolean isFirstCall)
             throws IOException {
         ByteArrayOutputStream json = new ByteArrayOutputStream(1024 + 64 * tokens.length);

@@ -154,12 +154,15 @@ final class Batch {
                 case 't':
                     return '\t';
                 case 'u':
-                    int unit = 0;
-                    for (int i = 0; i < 4; i++) unit = unit << 4 | Character.digit(json[at++], 16);
-                    return (char) unit;
+                    return (char) (hex() << 12 | hex() << 8 | hex() << 4 | hex());
                 default:
                     return (char) c;
             }
+        }
+
+        private int hex() {
+            int digit = json[at++];
+            return digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
         }
 
         /** The first byte of what comes next. Spaces, commas and colons only separate. */

@@ -31,28 +31,30 @@ final class Tokenizer {
     }
 
     private static String tokenizeUnicode(String sentence) {
-        int length = sentence.length();
-        char[] out = new char[length];
-        int end = 0;
+        char[] units = sentence.toCharArray();
+        int end = 0; // what is done stays behind what is to do, so both fit into one array
         boolean separated = false;
-        for (int i = 0; i < length; i++) {
-            int codePoint = sentence.codePointAt(i);
-            if (codePoint > 0xFFFF) i++;
+        for (int i = 0; i < units.length; i++) {
+            int codePoint = units[i];
+            if (Character.isSurrogate(units[i])) {
+                codePoint = Character.codePointAt(units, i);
+                if (codePoint > 0xFFFF) i++;
+            }
             int lower = UnicodeTable.lower(codePoint);
             if (lower == 0) {
                 separated = end > 0;
                 continue;
             }
-            if (separated) out[end++] = ' ';
+            if (separated) units[end++] = ' ';
             separated = false;
             if (lower > 0xFFFF) {
-                out[end++] = Character.highSurrogate(lower);
-                out[end++] = Character.lowSurrogate(lower);
+                units[end++] = Character.highSurrogate(lower);
+                units[end++] = Character.lowSurrogate(lower);
             } else {
-                out[end++] = (char) lower;
+                units[end++] = (char) lower;
             }
         }
-        return new String(out, 0, end);
+        return new String(units, 0, end);
     }
 
     private static byte[] ascii() {

@@ -1,0 +1,56 @@
+"""Time the built Python function: drive.py TASK_ROOT SECONDS PAYLOAD_FILE…
+
+Prints, for each payload, the median nanoseconds of the floor, of the handler, and the compute_ns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, sys.argv[1])
+
+from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+from tokenizer.app import handler
+
+json = LambdaMarshaller()
+
+
+def floor(payload: str) -> int:
+    event = json.unmarshal_request(payload)
+    tokens = [" ".join(sentence.split()) for sentence in event["sentences"]]
+    json.marshal_response(
+        {"tokens": tokens, "compute_ns": 0, "first_call": False, "language": "", "runtime": ""}
+    )
+    return 0
+
+
+def ours(payload: str) -> int:
+    answer: dict[str, Any] = handler(json.unmarshal_request(payload), None)
+    json.marshal_response(answer)
+    return int(answer["compute_ns"])
+
+
+def timed(run: Callable[[str], int], payload: str) -> tuple[int, int]:
+    started = time.perf_counter_ns()
+    compute_ns = run(payload)
+    return time.perf_counter_ns() - started, compute_ns
+
+
+def main() -> None:
+    seconds = float(sys.argv[2])
+    for path in sys.argv[3:]:
+        payload = Path(path).read_text()
+        samples = []
+        until = time.perf_counter() + 2 * seconds  # the first half warms up
+        while time.perf_counter() < until:
+            samples.append((timed(floor, payload)[0], *timed(ours, payload)))
+        steady = samples[len(samples) // 2 :]
+        print(*(round(statistics.median(column)) for column in zip(*steady, strict=True)))
+
+
+main()

@@ -1,0 +1,66 @@
+package tokenizer;
+
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+
+/**
+ * Times the built Java function: Drive SECONDS PAYLOAD_FILE…
+ *
+ * <p>Prints, for each payload, the median nanoseconds of the floor, of the handler, and the
+ * compute_ns. In the package of the function, to read and write JSON as it does.
+ */
+final class Drive {
+    public static void main(String[] arguments) throws IOException {
+        double seconds = Double.parseDouble(arguments[0]);
+        for (String file : Arrays.asList(arguments).subList(1, arguments.length)) {
+            byte[] payload = Files.readAllBytes(Path.of(file));
+            ArrayList<long[]> samples = new ArrayList<>();
+            long until = System.nanoTime() + (long) (2e9 * seconds); // the first half warms up
+            while (System.nanoTime() < until) {
+                long t0 = System.nanoTime();
+                floor(payload);
+                long t1 = System.nanoTime();
+                byte[] answer = ours(payload);
+                long t2 = System.nanoTime();
+                samples.add(new long[] {t1 - t0, t2 - t1, computeNs(answer)});
+            }
+            System.out.println(
+                    median(samples, 0) + " " + median(samples, 1) + " " + median(samples, 2));
+        }
+    }
+
+    private static byte[] floor(byte[] payload) throws IOException {
+        Batch batch = Batch.parse(payload);
+        String[] tokens = new String[batch.sentences.length];
+        for (int i = 0; i < tokens.length; i++) {
+            tokens[i] = String.join(" ", batch.sentences[i].split(" "));
+        }
+        ByteArrayOutputStream answer = new ByteArrayOutputStream();
+        App.write(answer, tokens, 0, false);
+        return answer.toByteArray();
+    }
+
+    private static byte[] ours(byte[] payload) throws IOException {
+        ByteArrayOutputStream answer = new ByteArrayOutputStream();
+        new App().handleRequest(new ByteArrayInputStream(payload), answer, null);
+        return answer.toByteArray();
+    }
+
+    private static long computeNs(byte[] answer) {
+        String text = new String(answer);
+        int start = text.lastIndexOf("\"compute_ns\":") + "\"compute_ns\":".length();
+        return Long.parseLong(text.substring(start, text.indexOf(',', start)));
+    }
+
+    private static long median(ArrayList<long[]> samples, int column) {
+        return samples.subList(samples.size() / 2, samples.size()).stream()
+                .mapToLong(sample -> sample[column])
+                .sorted()
+                .toArray()[samples.size() / 4];
+    }
+}
