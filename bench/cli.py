@@ -383,7 +383,8 @@ def policy(replay: bool, traces: tuple[Path, ...]) -> None:
     recorded = [t for path in traces or shipped for t in experiment.read_traces(path)]
     bar: Any
     with click.progressbar(length=experiment.STEPS, label="modelled jobs") as bar:
-        tables = [experiment.trust_table(bar.update), experiment.relief_table(bar.update)]
+        model = (experiment.trust_table, experiment.relief_table, experiment.warm_up_table)
+        tables = [table(bar.update) for table in model]
     if replay:
         tables.append(experiment.trace_table(recorded))
     for table in tables:

@@ -21,7 +21,7 @@ import pandas as pd
 from bench.policy import POLICIES, Decision, Policy, Profile, Sample, Settings, policy
 from bench.report.table import ABSENT, Table
 from bench.simulation import Course, Noise, latencies_ms, simulate
-from flink_job.shapes import Constant, Shape, Surge, from_dict
+from flink_job.shapes import Constant, Shape, Sine, Surge, from_dict
 
 # The modelled job: 2,000 sentences/s, 80 % loaded outside of surges, and a function that answers in
 # 30 ms, or 400 ms later when its environment has to be started.
@@ -36,7 +36,7 @@ SETTINGS = Settings(
 FACTORS = tuple(2 + 8 * i / 19 for i in range(20))
 # Loads around which a policy without hysteresis changes its mind again and again.
 THRESHOLD_LOADS = (0.9, 0.95, 1.0, 1.05, 1.1)
-NOISE = Noise(load=0.1)
+NOISE, _CALM = Noise(load=0.1), Noise(load=0.05)
 REPETITIONS = 3
 _START_S, _END_S, _LENGTH_S = 10.0, 30.0, 45.0
 
@@ -158,9 +158,7 @@ def relief(make: Rule, settings: Settings = SETTINGS, factor: float = 4.0) -> Re
 
 
 def _relieved(make: Rule, settings: Settings, shape: Surge, seed: int) -> Relief:
-    course = simulate(
-        make(shape), shape, _LENGTH_S, CAPACITY_PER_S, settings, Noise(load=0.05), seed
-    )
+    course = simulate(make(shape), shape, _LENGTH_S, CAPACITY_PER_S, settings, _CALM, seed)
     before = np.array(latencies_ms(course.made, _START_S / 2, _START_S))
     during = np.array(latencies_ms(course.made, _START_S, _END_S))
     in_surge = [x for x in course.made if _START_S <= x.batch.due_first_s < _END_S]
@@ -314,8 +312,15 @@ def replay(rule: Policy[Any], trace: Trace) -> Decided:
 # Every policy, and the default under one more condition, in each of the two tables.
 _KNOWING = [*((name, True) for name in POLICIES), ("default", False)]
 _POOLS = [*((name, False) for name in POLICIES), ("default", True)]
-STEPS = len(_KNOWING) + len(_POOLS)
-"""How often the two tables of the model report progress, together."""
+# A step cannot be foreseen, a rise can: from half the capacity to so much of it, and back.
+_RISE_S = 40.0
+_RISES = {
+    peak: Sine(low=0.5 * CAPACITY_PER_S, high=peak * CAPACITY_PER_S, period=_RISE_S)
+    for peak in (0.95, 3.0)
+}
+_SLOW_START = replace(SETTINGS.profile, cold_start_ms=2000.0)
+STEPS = len(_KNOWING) + len(_POOLS) + 2 * len(_RISES)
+"""How often the tables of the model report progress, together."""
 
 
 def trust_table(tick: Callable[[int], None] = lambda steps: None) -> Table:
@@ -404,6 +409,52 @@ def relief_table(tick: Callable[[int], None] = lambda steps: None) -> Table:
             "The same model; a surge of factor 4 from 80 % load, 20 s long; a cold start takes "
             f"400 ms longer than a call, a call 30 ms. Of {REPETITIONS} repetitions the median by "
             "p99. The oracle knows the schedule and the capacity, and warms environments in time."
+        ),
+    )
+
+
+def warm_up_table(tick: Callable[[int], None] = lambda steps: None) -> Table:
+    """What it costs and saves to start environments while the load rises."""
+    facts: list[dict[str, Any]] = []
+    for load, shape in _RISES.items():
+        for warms_up in (False, True):
+            settings = replace(SETTINGS, profile=_SLOW_START, warms_up=warms_up)
+            course = simulate(
+                policy("default", settings), shape, _RISE_S, CAPACITY_PER_S, settings, _CALM, 0
+            )
+            latencies = np.array(latencies_ms(course.made, 0.0, _RISE_S))
+            p50_ms, p99_ms = np.percentile(latencies, (50, 99))
+            facts.append(
+                {
+                    "peak": load,
+                    "warms_up": warms_up,
+                    "p50_ms": float(p50_ms),
+                    "p99_ms": float(p99_ms),
+                    "cold_starts": course.cold_starts,
+                    "calls": course.calls,
+                }
+            )
+            tick(1)
+    return Table(
+        name="policy_warm_up",
+        title="Environments started while the load rises",
+        columns=("peak load", "warm-up", "p50, ms", "p99, ms", "environments started", "calls"),
+        rows=[
+            (
+                f"{f['peak']:.0%}",
+                "yes" if f["warms_up"] else "no",
+                f"{f['p50_ms']:,.0f}",
+                f"{f['p99_ms']:,.0f}",
+                f"{f['cold_starts']}",
+                f"{f['calls']:,}",
+            )
+            for f in facts
+        ],
+        data=pd.DataFrame(facts),
+        note=(
+            "The same model; the load rises as a sine, in 20 s from half the capacity to its peak, "
+            f"and falls again. A cold start takes {_SLOW_START.cold_start_ms / 1000:g} s. Where "
+            "the peak stays below the capacity, what was started was started for nothing."
         ),
     )
 

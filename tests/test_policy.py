@@ -319,6 +319,6 @@ def test_the_command_prints_every_policy_beside_the_oracle(
     monkeypatch.setattr(replay, "REPETITIONS", 1)
     result = CliRunner().invoke(main, ["policy", "--replay", str(TRACES[0])])
     assert result.exit_code == 0, result.output
-    for title in ("Four figures", "How near", "over recorded metrics"):
+    for title in ("Four figures", "How near", "while the load rises", "over recorded metrics"):
         assert title in result.output
     assert all(result.output.count(f"| {name} ") >= 2 for name in POLICIES)
