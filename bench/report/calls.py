@@ -326,7 +326,7 @@ class Overtaking:
 
 
 def java_overtakes_python(e: Evidence) -> Overtaking | None:
-    """After how many calls Java's running median (of 21) stays below Python's steady median.
+    """From which call on Java's warm-up curve stays below Python's steady median.
 
     `call` is None if it never does in the `calls` recorded; None if either is missing.
     """
@@ -353,9 +353,11 @@ def warm_up(e: Evidence, language: str) -> pd.DataFrame:
     return calls[calls["sentences"] == calls["sentences"].mode().iloc[0]] if len(calls) else calls
 
 
-def warm_up_curve(calls: pd.DataFrame, window: int = 21) -> pd.DataFrame:
-    """Compute by call number (the median over environments), and its running median."""
+def warm_up_curve(calls: pd.DataFrame, values: int = 21) -> pd.DataFrame:
+    """Compute by call number (the median over environments), and its running median over as many
+    neighbours as make about `values` calls: with many environments, the first calls stand alone."""
     curve = calls.groupby("call_number")["compute_ms"].median().reset_index()
+    window = max(1, values // calls["environment"].nunique())
     curve["median_ms"] = curve["compute_ms"].rolling(window, center=True, min_periods=1).median()
     return curve
 
