@@ -43,42 +43,47 @@ class Default(Policy[State]):
         return State(is_warm=self.settings.is_warm)
 
     def step(self, state: State, sample: Sample) -> tuple[State, Decision]:
-        before, settings = state.signs, self.settings
-        signs = look(before, sample, state.now.share)
+        signs = look(state.signs, sample, state.now.share)
+        warm = self._warm(state.signs, signs)
         state = self._aged(replace(state, signs=signs), sample.at_ms)
-        figures = _figures(signs)
-        if not signs.overloaded or signs.capacity_per_s is None:
+        if not signs.overloaded:
             state = replace(state, now=NOTHING, offloading_since_ms=None)
-            verdict = "overloaded, capacity not known yet" if signs.overloaded else "healthy"
-            warm = self._warm(before, signs)
             note = f"; load rises: warm {warm} environments" if warm else ""
-            return state, Decision(signs.overloaded, 0.0, 0, f"{verdict}: {figures}{note}", warm)
-        refusal = self._not_worth_it(state, sample.at_ms)
+            return state, Decision(False, 0.0, 0, f"healthy: {_figures(signs)}{note}", warm)
+        state, what = self._relieve(state, sample.at_ms)
+        reason = f"overloaded: {_figures(signs)}; {what}"
+        return state, Decision(True, state.now.share, state.now.in_flight, reason)
+
+    def _relieve(self, state: State, at_ms: float) -> tuple[State, str]:
+        """What to do about an overload, and that in words."""
+        signs, settings = state.signs, self.settings
+        if signs.capacity_per_s is None:
+            return state, "capacity not known yet"
+        refusal = self._not_worth_it(state, at_ms)
         if refusal is not None:
-            return state, Decision(True, 0.0, 0, f"overloaded: {figures}; {refusal}")
-        state = self._learn_slowness(state, sample.at_ms)
+            return state, refusal
+        state = self._learn_slowness(state, at_ms)
         wanted = amount(
-            signs.demand_per_s,
-            signs.capacity_per_s,
-            signs.behind,
-            settings,
-            state.slowness,
+            signs.demand_per_s, signs.capacity_per_s, signs.behind, settings, state.slowness
         )
-        if wanted.share < _LEAST_SHARE:
-            wanted = Amount(_LEAST_SHARE, max(1, wanted.in_flight), wanted.limited)
-        elif abs(wanted.share - state.now.share) < _SAME_SHARE:
-            wanted = replace(state.now, in_flight=max(wanted.in_flight, state.now.in_flight))
-        since_ms = state.offloading_since_ms
-        if wanted.share > 0 and since_ms is None:
-            since_ms = sample.at_ms
-        state = replace(state, now=wanted, offloading_since_ms=since_ms)
-        calls = f"{wanted.in_flight} calls of {settings.profile.call_ms:.0f} ms"
+        now = self._settled(wanted, state.now)
+        since_ms = at_ms if state.offloading_since_ms is None else state.offloading_since_ms
+        state = replace(state, now=now, offloading_since_ms=since_ms)
+        what = f"{now.share:.0%} to Lambda in {now.in_flight} calls of "
+        what += f"{settings.profile.call_ms:.0f} ms"
         if state.slowness > 1:
-            calls += f", taken for {state.slowness:.1f} times that"
-        if wanted.limited:
-            calls += f" (the limit is {settings.max_in_flight})"
-        reason = f"overloaded: {figures}; {wanted.share:.0%} to Lambda in {calls}"
-        return state, Decision(True, wanted.share, wanted.in_flight, reason)
+            what += f", taken for {state.slowness:.1f} times that"
+        if now.limited:
+            what += f" (the limit is {settings.max_in_flight})"
+        return state, what
+
+    def _settled(self, wanted: Amount, now: Amount) -> Amount:
+        """What is wanted, but neither nothing nor a change too small to matter."""
+        if wanted.share < _LEAST_SHARE:
+            return Amount(_LEAST_SHARE, max(1, wanted.in_flight))
+        if abs(wanted.share - now.share) < _SAME_SHARE:
+            return replace(now, in_flight=max(wanted.in_flight, now.in_flight))
+        return wanted
 
     def _aged(self, state: State, at_ms: float) -> State:
         """Environments are warm once calls have been out for as long as a cold start takes."""
@@ -103,7 +108,9 @@ class Default(Policy[State]):
         """Why offloading would come too late, or None: neither what is left of the burst nor the
         queue that it made lasts until the first environment has answered."""
         profile, expected_s = self.settings.profile, self.settings.expected_burst_s
-        if state.is_warm or expected_s is None or state.signs.since_ms is None:
+        if state.is_warm or state.offloading_since_ms is not None:
+            return None
+        if expected_s is None or state.signs.since_ms is None:
             return None
         left_s = expected_s - (at_ms - state.signs.since_ms) / 1000
         first_answer_s = (profile.cold_start_ms + profile.call_ms) / 1000
