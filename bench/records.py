@@ -367,8 +367,11 @@ def frames(path: Path) -> dict[str, pd.DataFrame]:
             tables[kind].append(_arrow(path, kind, lines))
         pending.clear()
 
+    kind, opening = "", _PREFIX + b'"'  # of the line before: a kind comes in long stretches
     for line in _lines(path):
-        kind = _kind(path, line)
+        if not line.startswith(opening):
+            kind = _kind(path, line)
+            opening = _PREFIX + kind.encode() + b'"'
         if kind in nested:
             nested[kind].append(_parse(path, line))
             continue
@@ -381,7 +384,7 @@ def frames(path: Path) -> dict[str, pd.DataFrame]:
     return {
         kind: pd.DataFrame(nested[kind], columns=list(fields))
         if kind in nested
-        else pa.concat_tables(tables[kind] or [_arrow_schema(kind).empty_table()]).to_pandas()
+        else _frame(tables.pop(kind, [_arrow_schema(kind).empty_table()]))
         for kind, fields in SCHEMA.items()
     }
 
@@ -424,6 +427,14 @@ def _arrow_schema(kind: str) -> pa.Schema:
     return pa.schema(
         [(name, _ARROW_TYPES[spec.rstrip("?")]) for name, spec in SCHEMA[kind].items()]
     )
+
+
+def _frame(tables: list[pa.Table]) -> pd.DataFrame:
+    """One frame; each column of `tables` is let go as soon as it is copied."""
+    table = pa.concat_tables(tables)
+    tables.clear()
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
+    return frame
 
 
 def _arrow(path: Path, kind: str, lines: list[bytes]) -> pa.Table:

@@ -362,6 +362,40 @@ def warm_up_curve(calls: pd.DataFrame, values: int = 21) -> pd.DataFrame:
     return curve
 
 
+_SHOWN_CALLS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def warming(e: Evidence) -> Table | None:
+    """Compute by number of the call in a new environment, and once it is steady."""
+    curves = {
+        x: f.groupby("call_number")["compute_ms"] for x in LANGUAGES if len(f := warm_up(e, x))
+    }
+    if not curves:
+        return None
+    size = int(warm_up(e, next(iter(curves)))["sentences"].iloc[0])
+    data = pd.concat([c.median().rename(x) for x, c in curves.items()], axis=1)
+    shown = data.loc[[n for n in _SHOWN_CALLS if n in data.index]]
+    rows = [
+        [f"call {n:,}", *map(number, row)] for n, row in zip(shown.index, shown.values, strict=True)
+    ]
+    calls = _where(at_main_memory(steady(e)), sentences=size)
+    warm = [_samples(_where(calls, language=x), "compute_ms") for x in curves]
+    rows.append(["steady", *(number(float(np.median(s)) if len(s) else None) for s in warm)])
+    found = java_overtakes_python(e)
+    return Table(
+        "warm-up",
+        "Warm-up of an environment",
+        ["compute, ms", *[NAMES[x] for x in curves]],
+        rows,
+        data.reset_index(),
+        f"Batches of {size:,}; the median over environments, of those that needed so many calls "
+        "until they were steady."
+        + (
+            f" Java stays below Python from call {found.call:,} on." if found and found.call else ""
+        ),
+    )
+
+
 def aa(e: Evidence) -> Table | None:
     """One function under two names: the harness must find no difference."""
     calls = e.frames["call"]

@@ -52,7 +52,13 @@ def content(e: Evidence) -> Content:
             "Compute per batch",
             ["What the work itself takes in an environment that is warm, by batch size."],
             _there(plots.compute(e), plots.warm_up(e)),
-            _there(calls.compute(e), calls.duration(e), calls.wall(e), calls.throughput(e)),
+            _there(
+                calls.compute(e),
+                calls.duration(e),
+                calls.wall(e),
+                calls.throughput(e),
+                calls.warming(e),
+            ),
         ),
     ]
     for setting in settings[:1]:

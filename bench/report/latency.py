@@ -18,7 +18,7 @@ from bench.stats import Floats, weighted_quantiles
 PARTS = ("waiting", "shipping", "bring_up", "computing", "sending")
 """The parts of a batch's latency, in the order of its way; `<part>_ms` in the records."""
 
-_POINTS = 2_000_000
+_POINTS = 400_000
 BIN_MS = 250.0
 _BACK_TO_NORMAL = 2.0
 
@@ -27,7 +27,7 @@ _BACK_TO_NORMAL = 2.0
 class Sentences:
     """Latencies by sentence: arrays of equal length, ordered by batch.
 
-    Up to two million sentences each has a point of weight 1. Beyond, a batch gets fewer points,
+    Up to 400,000 sentences each has a point of weight 1. Beyond, a batch gets fewer points,
     each for several neighbouring sentences, and its weight says how many.
     """
 
@@ -126,14 +126,15 @@ def normal_ms(s: Sentences, window: tuple[float, float]) -> float | None:
     return due_within(s, (min(1000.0, window[0] / 2), window[0])).quantiles(0.95)[0]
 
 
-def recovery_ms(s: Sentences, window: tuple[float, float]) -> float | None:
+def recovery_ms(s: Sentences, bins: pd.DataFrame, window: tuple[float, float]) -> float | None:
     """From the surge's start until latency is back: the end of the last quarter second in which
     more than a tenth of the sentences due took twice the normal level. 0 if there is none; None
-    where it cannot be said: nothing ran before the surge, or latency was still up at the end."""
+    where it cannot be said: nothing ran before the surge, or latency was still up at the end.
+    `bins` is latency over time."""
     normal = normal_ms(s, window)
     if normal is None:
         return None
-    bins = over_time(s.where(s.due_ms >= window[0]))
+    bins = bins[bins["at_ms"] > window[0]]
     late = bins[bins["p90_ms"] > _BACK_TO_NORMAL * normal]
     if late.empty:
         return 0.0

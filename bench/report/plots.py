@@ -158,7 +158,6 @@ def compute(e: Evidence) -> Plot | None:
         ax.set_ylim(bottom=bottom)
         ax.set_xlabel("sentences in the batch")
         ax.set_ylabel("compute in the function, ms")
-        figure.canvas.draw()
         label_ends(
             ax,
             [
@@ -240,7 +239,6 @@ def warm_up(e: Evidence) -> Plot | None:
             )
         ax.set_xlabel("call number in a new environment")
         ax.set_ylabel(f"compute for {size} sentences, ms")
-        figure.canvas.draw()
         label_ends(
             ax,
             [
@@ -301,7 +299,7 @@ def timeline(setting: Setting) -> Plot | None:
         figure.supylabel("latency from due time to sink", color=colour("muted"), fontsize=9)
         panels[-1].set_xlabel("due time of the sentence, s since the job's start")
         if base is not None:
-            line = latency.over_time(base.surges[0].sentences)
+            line = base.surges[0].over_time
             top = line.iloc[int(line["p50_ms"].argmax())]
             panels[0].annotate(
                 "no offload", (top["at_ms"] / 1000, top["p50_ms"]), (4, -9), color=colour("muted"),
@@ -322,7 +320,7 @@ def timeline(setting: Setting) -> Plot | None:
 
 
 def _latency_line(ax: Any, a: Arm, band: bool = False) -> None:
-    line = latency.over_time(a.surges[0].sentences)
+    line = a.surges[0].over_time
     seconds, c = line["at_ms"] / 1000, _arm_colour(a)
     ax.plot(seconds, line["p50_ms"], color=c, ls=_arm_style(a), lw=1.5, zorder=3, label=a.label)
     if band:
@@ -604,7 +602,6 @@ def bursts(group: Sequence[Setting]) -> Plot:
         ax.set_xlim(min(lengths) * 0.85, max(lengths) * 3.4)
         ax.set_xlabel("length of the burst, s")
         ax.set_ylabel("p99 in the surge")
-        figure.canvas.draw()
         label_ends(
             ax,
             [

@@ -125,6 +125,7 @@ def draw(
         figure = plt.figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         try:
             paint(figure)
+            _settle(figure)
             svg, png = io.StringIO(), io.BytesIO()
             figure.savefig(svg, format="svg", metadata={"Date": None})
             figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
@@ -143,13 +144,17 @@ def plain_log(axis: Any, unit: str = "", seconds: bool = False) -> None:
 
     axis.set_major_locator(ticker.LogLocator(base=10, numticks=12))
     axis.set_major_formatter(ticker.FuncFormatter(text))
-    axis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_minor_locator(ticker.NullLocator())
 
 
 def label_ends(
     ax: Any, ends: Sequence[tuple[float, float, str, str]], gap_pt: float = 10.5, dx_pt: float = 5
 ) -> None:
-    """Write (x, y, text, colour) beside the ends of lines, moved apart so that none overlap."""
+    """Write (x, y, text, colour) beside the ends of lines, moved apart so that none overlap.
+
+    To be called last: it needs to know where everything is, so nothing moves after it.
+    """
+    _settle(ax.figure)
     to_points = 72 / ax.figure.dpi
     placed = sorted(
         ([ax.transData.transform((x, y))[1] * to_points, x, y, text, c] for x, y, text, c in ends),
@@ -168,6 +173,13 @@ def label_ends(
             fontweight="bold",
             annotation_clip=False,
         )
+
+
+def _settle(figure: Any) -> None:
+    """Lay the figure out once for all; what is drawn later stays where it is put."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _apart(wanted: Sequence[float], gap: float) -> list[float]:

@@ -116,6 +116,11 @@ class Surge:
         return latency.sentences(self.batches)
 
     @cached_property
+    def over_time(self) -> pd.DataFrame:
+        """Latency by due time; see `latency.over_time`."""
+        return latency.over_time(self.sentences)
+
+    @cached_property
     def within(self) -> Sentences:
         """The sentences due in the surge."""
         return latency.due_within(self.sentences, self.window)
@@ -160,7 +165,7 @@ class Surge:
         share = float(self.within.offloaded @ weight / weight.sum()) if len(weight) else None
         found["share_offloaded"] = share
         found["detection_ms"] = self.detection_ms
-        found["recovery_ms"] = latency.recovery_ms(self.sentences, self.window)
+        found["recovery_ms"] = latency.recovery_ms(self.sentences, self.over_time, self.window)
         found["excess_s"] = latency.excess_s(self.sentences, self.window)
         for source, columns in (
             (self.calls, ("calls", "cold_starts", "throttled", "timed_out", "failed", "late")),
