@@ -240,7 +240,7 @@ def compute(
                 budget_s=budget,
                 on_progress=bar.update,
             )
-    _show([run.folder], "compute", "throughput", "duration", "wall", "failures")
+    _show([run.folder], "compute", "throughput", "duration", "wall", "warming", "failures")
     click.echo(f"\nrecords: {run.path}")
 
 
