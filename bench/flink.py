@@ -172,7 +172,9 @@ class Cluster:
 
         def ready() -> bool:
             if dead := [p for p in self._processes if p.poll() is not None]:
-                raise FlinkError(f"process {dead[0].pid} ended at start-up; see {self.folder / 'log'}")
+                raise FlinkError(
+                    f"process {dead[0].pid} ended at start-up; see {self.folder / 'log'}"
+                )
             return bool(self.rest.get("/overview")["slots-total"] >= slots)
 
         wait_until(ready, timeout_s, f"{slots} task slots (logs: {self.folder / 'log'})")
@@ -248,6 +250,7 @@ class Cluster:
             "rest.port": int(port),
             "rest.bind-port": port,
             "io.tmp.dirs": str(tmp),
+            "web.tmpdir": str(tmp),
             "python.executable": sys.executable,
             "python.client.executable": sys.executable,
             "python.execution-mode": "thread",

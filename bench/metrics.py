@@ -36,9 +36,7 @@ GAUGES = (
 )
 
 
-_COUNTERS = {
-    f"{role}.{name}" for role in ("source", "tokenizer") for name in ("sentences", *TIMES)
-}
+_COUNTERS = {f"{role}.{name}" for role in ("source", "tokenizer") for name in ("sentences", *TIMES)}
 
 
 @dataclass
@@ -98,6 +96,7 @@ class JobMonitor:
         vertices = rest.vertices(job)
         self._source = next(id for name, id in vertices.items() if name.startswith("Source:"))
         self._tokenizer = next(id for name, id in vertices.items() if "tokenizer" in name)
+        self._caller = next((id for name, id in vertices.items() if "caller" in name), None)
         self._counters: dict[str, Counter] = {}
         self._before: dict[str, float] | None = None
         self._sentence_counters: dict[str, str] = {}
@@ -105,20 +104,29 @@ class JobMonitor:
     def sample(self) -> dict[str, Any] | None:
         """One `sample` record's fields, or None while there is nothing to difference with yet.
 
-        Rates are sentences/s, ratios 0 to 1 (averaged over the subtasks), `backlog` sentences.
+        Rates are sentences/s, ratios 0 to 1 (averaged over the subtasks), `backlog` sentences. What
+        the caller of method "source" takes counts as processed.
         """
         self._rest.get(f"/jobs/{self._job}/vertices/{self._source}/metrics?get=0.numRecordsOut")
         time.sleep(_FETCH_S)
         now_s = time.time() - self._start_at_s
         source = self._read("source", self._source, 1)
         tokenizer = self._read("tokenizer", self._tokenizer, self._subtasks)
+        if self._caller:
+            self._read("caller", self._caller, self._subtasks)
+        taken = sum(
+            self._counters[name].total
+            for name in ("tokenizer.sentences", "caller.sentences")
+            if name in self._counters
+        )
         now = {
             "at_s": now_s,
             "due": float(self._due(max(0.0, now_s))),
+            "taken": taken,
             **{name: counter.total for name, counter in self._counters.items()},
         }
         before, self._before = self._before, now
-        if before is None or not _COUNTERS <= before.keys():
+        if before is None or not before.keys() >= _COUNTERS:
             return None
         gap_s = now["at_s"] - before["at_s"]
 
@@ -133,8 +141,8 @@ class JobMonitor:
             "at_ms": now_s * 1000,
             "offered_per_s": rate("due"),
             "emitted_per_s": rate("source.sentences"),
-            "processed_per_s": rate("tokenizer.sentences"),
-            "backlog": max(0.0, now["due"] - now["tokenizer.sentences"]),
+            "processed_per_s": rate("taken"),
+            "backlog": max(0.0, now["due"] - taken),
             "source_busy": ratio("source", "accumulateBusyTimeMs", 1),
             "source_idle": ratio("source", "accumulateIdleTimeMs", 1),
             "source_backpressured": ratio("source", "accumulateBackPressuredTimeMs", 1),

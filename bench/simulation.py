@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from bench.policy import Decision, Policy, Sample, Settings
-from flink_job.shapes import Batch, Shape, Steps, batches
+from flink_job.shapes import PlannedBatch, Shape, Steps, batches
 
 _POLL_S = 0.25
 # Batches that fit between source and tokenizer before the source blocks.
@@ -49,7 +49,7 @@ class Noise:
 class Made:
     """A batch that has come out: when its sentences were due, when it was at the sink, and how."""
 
-    batch: Batch
+    batch: PlannedBatch
     sink_s: float
     offloaded: bool
 
@@ -142,7 +142,7 @@ class _Job:
 
     def __init__(
         self,
-        plan: list[Batch],
+        plan: list[PlannedBatch],
         shape: Shape,
         capacity_per_s: float,
         settings: Settings,
@@ -310,6 +310,6 @@ def latencies_ms(made: list[Made], from_s: float, to_s: float) -> list[float]:
     ]
 
 
-def _due_times(batch: Batch) -> Iterator[float]:
+def _due_times(batch: PlannedBatch) -> Iterator[float]:
     step_s = (batch.due_last_s - batch.due_first_s) / max(1, batch.count - 1)
     return (batch.due_first_s + k * step_s for k in range(batch.count))

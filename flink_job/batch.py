@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -12,13 +14,17 @@ _PUNCTUATION = "\x1e"
 
 
 class Batch(NamedTuple):
-    """Sentences on their way to the tokenizer. Times are epoch ms."""
+    """Sentences on their way to the tokenizer. Times are epoch ms.
+
+    `failure` is why a batch that was to be offloaded comes to the tokenizer after all.
+    """
 
     number: int
     first: int
     due_first_ms: float
     due_last_ms: float
     sentences: list[str]
+    failure: str | None = None
 
     @property
     def is_end(self) -> bool:
@@ -61,6 +67,34 @@ class Passage:
     def to_record(self) -> str:
         """The punctuation that follows the batch's tokens downstream."""
         return _PUNCTUATION + json.dumps(asdict(self))
+
+
+def new_passage(batch: Batch, subtask: int) -> Passage:
+    """The passage of a batch that an operator has just taken up."""
+    return Passage(
+        number=batch.number,
+        first=batch.first,
+        count=len(batch.sentences),
+        due_first_ms=batch.due_first_ms,
+        due_last_ms=batch.due_last_ms,
+        way="fallback" if batch.failure else "local",
+        subtask=subtask,
+        taken_at_ms=now_ms(),
+        failure=batch.failure,
+    )
+
+
+def emit(passage: Passage, tokens: list[list[str]]) -> Iterator[str]:
+    """What goes downstream of a batch: its tokens one by one, then the punctuation."""
+    passage.token_counts = [len(sentence) for sentence in tokens]
+    for sentence in tokens:
+        yield from sentence
+    yield passage.to_record()
+
+
+def now_ms() -> float:
+    """Epoch milliseconds."""
+    return time.time() * 1000
 
 
 def is_punctuation(record: str) -> bool:

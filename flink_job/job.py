@@ -9,12 +9,18 @@ from __future__ import annotations
 import argparse
 
 from pyflink.common import Types, WatermarkStrategy
-from pyflink.datastream import CheckpointingMode, DataStream, StreamExecutionEnvironment
+from pyflink.datastream import (
+    CheckpointingMode,
+    DataStream,
+    KeyedStream,
+    StreamExecutionEnvironment,
+)
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.java_gateway import get_gateway
 
-from flink_job import sink, source, tokenizer
+from flink_job import offload, sink, source
 from flink_job.settings import JobSettings
+from flink_job.tokenizer import VERTEX, Tokenizer
 
 # Flink's default for small jobs, written down because the lanes below depend on it.
 _MAX_PARALLELISM = 128
@@ -28,21 +34,28 @@ def build(env: StreamExecutionEnvironment, settings: JobSettings) -> None:
     # Flink's default of 100 ms would be most of an unloaded batch's latency.
     env.set_buffer_timeout(_BUFFER_TIMEOUT_MS)
     env.enable_checkpointing(settings.checkpoint_ms, CheckpointingMode.EXACTLY_ONCE)
-    # Vertices of their own, or the metrics would say nothing about the flatmap; and slots of its
-    # own, so that it can be a process of its own: with the sink in the same interpreter, the two
-    # would hand its lock to and fro with every token.
-    tokens = (
-        _tokenizer(_source(env, settings), settings)
-        .disable_chaining()
-        .slot_sharing_group(tokenizer.VERTEX)
-        .name(tokenizer.VERTEX)
-    )
-    lines = (
-        tokens.process(sink.Collect(), Types.STRING())
-        .start_new_chain()
-        .slot_sharing_group("default")
-        .name(sink.VERTEX)
-    )
+    batches = _source(env, settings)
+    if settings.method == "none":
+        lines = _flatmap(batches.rebalance().process(Tokenizer(settings), Types.STRING())).process(
+            sink.Collect(), Types.STRING()
+        )
+    elif settings.method == "source":
+        called = (
+            _by_lane(batches.get_side_output(source.OFFLOADED), settings)
+            .process(offload.Caller(settings), Types.STRING())
+            .disable_chaining()
+            .name(offload.CALLER)
+        )
+        to_do = batches.union(called.get_side_output(offload.UNPLACED))
+        tokens = _flatmap(to_do.rebalance().process(Tokenizer(settings), Types.STRING()))
+        lines = tokens.connect(called).process(sink.CollectBoth(), Types.STRING())
+    else:
+        lines = _flatmap(
+            _by_lane(batches, settings).process(
+                offload.OffloadingTokenizer(settings), Types.STRING()
+            )
+        ).process(sink.Collect(), Types.STRING())
+    lines = lines.start_new_chain().slot_sharing_group("default").name(sink.VERTEX)
     lines.sink_to(sink.file_sink(settings.output)).name("files")
 
 
@@ -50,27 +63,26 @@ def _source(env: StreamExecutionEnvironment, settings: JobSettings) -> DataStrea
     """The sequence and its pacing are one vertex: unchained, the sequence would fill the network
     buffers with thousands of numbers, and checkpoint barriers would wait behind them."""
     last = source.batch_count(settings) + settings.max_parallelism - 1
+    sequence = NumberSequenceSource(0, last)
     return (
-        env.from_source(
-            NumberSequenceSource(0, last),
-            WatermarkStrategy.no_watermarks(),
-            "sequence",
-            Types.LONG(),
-        )
+        env.from_source(sequence, WatermarkStrategy.no_watermarks(), "sequence", Types.LONG())
         .set_parallelism(1)
-        .map(source.PacedSource(settings), Types.PICKLED_BYTE_ARRAY())
+        .process(source.PacedSource(settings), Types.PICKLED_BYTE_ARRAY())
         .set_parallelism(1)
         .name(source.VERTEX)
     )
 
 
-def _tokenizer(batches: DataStream, settings: JobSettings) -> DataStream:
-    if settings.method == "none":
-        return batches.rebalance().process(tokenizer.Tokenizer(settings), Types.STRING())
+def _flatmap(tokens: DataStream) -> DataStream:
+    """A vertex of its own, or the metrics would say nothing about the flatmap; and slots of its
+    own, so that it can be a process of its own: with the sink in the same interpreter, the two
+    would hand its lock to and fro with every token."""
+    return tokens.disable_chaining().slot_sharing_group(VERTEX).name(VERTEX)
+
+
+def _by_lane(batches: DataStream, settings: JobSettings) -> KeyedStream:
     keys = _lane_keys(settings.max_parallelism)
-    return batches.key_by(lambda batch: keys[batch.number % len(keys)], Types.LONG()).process(
-        tokenizer.OffloadingTokenizer(settings), Types.STRING()
-    )
+    return batches.key_by(lambda batch: keys[batch.number % len(keys)], Types.LONG())
 
 
 def _lane_keys(lanes: int) -> list[int]:

@@ -1,117 +1,217 @@
-"""Calls in flight: batches on their way to Lambda and back, beside the operator's own work."""
+"""The operators that offload: both methods, and what they share.
+
+What is in flight is keyed state, the key being the batch's lane: a restored checkpoint sends it
+again. Each answer is emitted once, by whichever of Lambda and the local fall-back is first.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Generator, Iterator
+from typing import Any
 
-from flink_job.batch import Batch, Passage
-from flink_job.lambda_client import Answer, CallFailed, LambdaClient
-from functions.python.tokenizer import decode
+from pyflink.common import Types
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor
 
-# More calls than this from one process would only queue on its interpreter lock.
-MOST_IN_FLIGHT = 64
+from flink_job import tokenizer
+from flink_job.batch import Batch, Passage, emit, new_passage, now_ms
+from flink_job.calls import MOST_IN_FLIGHT, Calls
+from flink_job.control import Control
+from flink_job.lambda_client import LambdaClient
+from flink_job.settings import JobSettings
+from flink_job.subtask import subtask_index
+from flink_job.tokenizer import Worker, close
+
+CALLER = "caller"
+
+# Batches that the caller could not place, on their way to the tokenizer.
+UNPLACED = OutputTag("unplaced", Types.PICKLED_BYTE_ARRAY())
+
+# How often an operator looks for answers: while it waits for something else, and by timer when no
+# input comes. What an answer waits here is part of "sending downstream".
+_LOOK_S = 0.002
+_TIMER_MS = 20
+# What could not be offloaded in time is not made up for with a flood of calls.
+_MOST_OWED = 2.0
+# How long the caller lets a batch wait for a free call before it goes to the tokenizer.
+_CALLER_PATIENCE_S = 0.1
+
+# A record downstream, or (tag, batch) for the tokenizer.
+Output = Any
 
 
-@dataclass(frozen=True)
-class Landed:
-    """A batch that is back: its tokens, or None when it has to be tokenized locally."""
+class Share:
+    """Spreads the directed share evenly over the batches: each adds to what is owed to Lambda."""
 
-    batch: Batch
-    passage: Passage
-    tokens: list[list[str]] | None
+    def __init__(self) -> None:
+        self._owed = 0.0
+
+    def is_owed(self, share: float) -> bool:
+        """Count one more batch, and say whether it is one to offload."""
+        self._owed = min(self._owed + share, _MOST_OWED) if share > 0 else 0.0
+        return self._owed >= 1.0
+
+    def pay(self) -> None:
+        """One batch has been offloaded."""
+        self._owed -= 1.0
 
 
-@dataclass
-class _Flight:
-    batch: Batch
-    passage: Passage
-    answer: Future[Answer]
-    left_s: float
+class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
+    """Sends batches, emits what comes back, and stays out of the way meanwhile."""
 
+    def __init__(self, settings: JobSettings, vertex: str) -> None:
+        self._settings = settings
+        self._vertex = vertex
 
-class Offloader:
-    """Sends batches to one function, in parallel, never waiting for an answer itself.
-
-    A batch whose call fails or takes longer than `timeout_ms` lands without tokens. Its late
-    answer is dropped when it comes, but the call counts as in flight until then: an endpoint that
-    hangs must not collect calls without end.
-    """
-
-    def __init__(self, client: LambdaClient, function: str, cost: int, timeout_ms: float) -> None:
-        self._client = client
-        self._function = function
-        self._cost = cost
-        self._timeout_s = timeout_ms / 1000
-        self._calls = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="invoke")
-        self._lanes: dict[int, dict[int, _Flight]] = {}
-        self._overdue: set[Future[Answer]] = set()
-
-    def in_flight(self, lane: int | None = None) -> int:
-        """Batches of `lane` in flight; without a lane, all calls, overdue ones included."""
-        if lane is not None:
-            return len(self._lanes.get(lane, ()))
-        self._overdue = {call for call in self._overdue if not call.done()}
-        return sum(map(len, self._lanes.values())) + len(self._overdue)
-
-    def knows(self, lane: int, number: int) -> bool:
-        """Whether batch `number` is in flight here, and not only in a restored state."""
-        return number in self._lanes.get(lane, ())
-
-    def send(self, lane: int, batch: Batch, passage: Passage) -> None:
-        """Put `batch` in flight."""
-        event: dict[str, object] = {"sentences": batch.sentences}
-        if self._cost > 1:
-            event["cost"] = self._cost
-        call = self._calls.submit(self._client.invoke, self._function, event)
-        self._lanes.setdefault(lane, {})[batch.number] = _Flight(
-            batch, passage, call, time.monotonic()
+    def open(self, runtime_context: RuntimeContext) -> None:
+        settings = self._settings
+        self._subtask = subtask_index(runtime_context)
+        self._sentences = runtime_context.get_metrics_group().counter("sentences")
+        self._state = runtime_context.get_map_state(
+            MapStateDescriptor("in flight", Types.LONG(), Types.PICKLED_BYTE_ARRAY())
         )
-
-    def landed(self, lane: int) -> list[Landed]:
-        """Take out what came back, failed, or is overdue on `lane` since the last time."""
-        flights = self._lanes.get(lane, {})
-        overdue_since = time.monotonic() - self._timeout_s
-        landed = []
-        for number, flight in list(flights.items()):
-            if flight.answer.done():
-                landed.append(_land(flight))
-            elif flight.left_s < overdue_since:
-                self._overdue.add(flight.answer)
-                flight.passage.failure = "late"
-                landed.append(Landed(flight.batch, flight.passage, None))
-            else:
-                continue
-            del flights[number]
-        return landed
+        assert settings.function is not None
+        client = LambdaClient(settings.endpoint_url, settings.region, connections=MOST_IN_FLIGHT)
+        self._calls = Calls(client, settings.function, settings.cost, settings.call_timeout_ms)
+        self._control = Control(settings.control, self._vertex, self._subtask)
+        self._timers: set[int] = set()
+        self._restored: set[int] = set()
+        self._answers_come = True
 
     def close(self) -> None:
-        """Drop what has not been sent yet; calls on their way end by their own time-out."""
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        self._control.close()
+        self._calls.close()
+
+    def process_element(self, batch: Batch, ctx: KeyedProcessFunction.Context) -> Iterator[Output]:
+        lane = ctx.get_current_key()
+        yield from self._look(lane)
+        if batch.is_end:
+            # Timers do not fire any more once a bounded source has ended.
+            while self._calls.in_flight(lane):
+                time.sleep(_LOOK_S)
+                yield from self._look(lane)
+            return
+        yield from self._place(lane, batch)
+        self._look_again_later(lane, ctx)
+
+    def on_timer(
+        self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext
+    ) -> Iterator[Output]:
+        lane = ctx.get_current_key()
+        self._timers.discard(lane)
+        yield from self._look(lane)
+        self._look_again_later(lane, ctx)
+
+    @abstractmethod
+    def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
+        """Send `batch`, or do something else with it."""
+
+    @abstractmethod
+    def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
+        """Deal with a batch whose call brought no answer."""
+
+    def _send(self, lane: int, batch: Batch) -> None:
+        self._sentences.inc(len(batch.sentences))
+        self._state.put(batch.number, batch)
+        self._calls.send(lane, batch, new_passage(batch, self._subtask))
+
+    def _free_call(self, lane: int, patience_s: float) -> Generator[Output, None, bool]:
+        """Wait for one of the directed calls to be free, and say whether one is.
+
+        Pointless while environments are brought up: after a wait in vain there is no other before
+        an answer has come.
+        """
+        give_up_s = time.monotonic() + patience_s
+        while self._calls.in_flight() >= self._control.directive.in_flight:
+            if not self._answers_come or time.monotonic() > give_up_s:
+                self._answers_come = patience_s == math.inf
+                return False
+            time.sleep(_LOOK_S)
+            yield from self._look(lane)
+        return True
+
+    def _look(self, lane: int) -> Iterator[Output]:
+        """Emit what has come back on `lane`, and deal with what came back without an answer."""
+        if lane not in self._restored:
+            self._send_restored(lane)
+        for landed in self._calls.landed(lane):
+            if landed.tokens is None:
+                yield from self._unanswered(lane, landed.batch, landed.passage)
+            else:
+                self._answers_come = True
+                yield from emit(landed.passage, landed.tokens)
+            self._state.remove(landed.batch.number)
+
+    def _send_restored(self, lane: int) -> None:
+        """After a restart: put in flight again what the state says is in flight."""
+        self._restored.add(lane)
+        for _, batch in list(self._state.items()):
+            self._calls.send(lane, batch, new_passage(batch, self._subtask))
+
+    def _look_again_later(self, lane: int, ctx: KeyedProcessFunction.Context) -> None:
+        if self._calls.in_flight(lane) and lane not in self._timers:
+            self._timers.add(lane)
+            timers = ctx.timer_service()
+            timers.register_processing_time_timer(timers.current_processing_time() + _TIMER_MS)
 
 
-def _land(flight: _Flight) -> Landed:
-    batch, passage = flight.batch, flight.passage
-    try:
-        answer = flight.answer.result()
-        tokens = [decode(entry) for entry in answer.value["tokens"]]
-        compute_ms = answer.value["compute_ns"] / 1e6
-        if len(tokens) != len(batch.sentences):
-            raise CallFailed("WrongAnswer", f"{len(tokens)} entries for {len(batch.sentences)}")
-    except CallFailed as failed:
-        passage.failure = failed.kind
-        return Landed(batch, passage, None)
-    except (KeyError, TypeError) as error:
-        passage.failure = f"WrongAnswer: {error!r}"
-        return Landed(batch, passage, None)
-    report = answer.report
-    passage.way = "offloaded"
-    passage.returned_at_ms = passage.taken_at_ms + answer.wall_ms
-    # AWS tells the init duration; the local service also what came before it.
-    passage.bring_up_ms = report.bring_up_ms or report.init_ms or 0.0
-    passage.computing_ms = compute_ms if report.duration_ms is None else report.duration_ms
-    passage.shipping_ms = answer.wall_ms - passage.bring_up_ms - passage.computing_ms
-    passage.billed_ms = report.billed_ms
-    passage.init_ms = report.init_ms
-    return Landed(batch, passage, tokens)
+class OffloadingTokenizer(_Offloading):
+    """Method "operator": the flatmap sends the directed share of its input, beside its own work.
+
+    With method "always" it sends everything, and waits for a free call as long as it takes.
+    """
+
+    def __init__(self, settings: JobSettings) -> None:
+        super().__init__(settings, tokenizer.VERTEX)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        super().open(runtime_context)
+        self._worker = Worker(self._settings.capacity_per_s, self._settings.cost)
+        self._share = Share()
+
+    def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
+        if self._share.is_owed(self._control.directive.share):
+            # A free call is worth waiting for as long as the batch would take here.
+            patience_s = self._worker.expected_s(batch.sentences)
+            if self._settings.method == "always":
+                patience_s = math.inf
+            if (yield from self._free_call(lane, patience_s)):
+                self._share.pay()
+                self._send(lane, batch)
+                return
+        self._sentences.inc(len(batch.sentences))
+        yield from self._locally(lane, batch, new_passage(batch, self._subtask))
+
+    def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
+        passage.way = "fallback"
+        passage.taken_at_ms = now_ms()
+        yield from self._locally(lane, batch, passage)
+
+    def _locally(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
+        """Do the work here, and let answers through while it takes its time."""
+        tokens = self._worker.tokenize(batch.sentences)
+        while not self._worker.wait(_LOOK_S):
+            yield from self._look(lane)
+        yield from emit(close(passage), tokens)
+
+
+class Caller(_Offloading):
+    """Method "source": sends all that the source gives it, before the tokenizer has seen it.
+
+    What finds no free call, or comes back without an answer, goes on to the tokenizer.
+    """
+
+    def __init__(self, settings: JobSettings) -> None:
+        super().__init__(settings, CALLER)
+
+    def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
+        if (yield from self._free_call(lane, _CALLER_PATIENCE_S)):
+            self._send(lane, batch)
+        else:
+            yield UNPLACED, batch._replace(failure="no free call")
+
+    def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
+        yield UNPLACED, batch._replace(failure=passage.failure)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Method = Literal["none", "operator", "source"]
+Method = Literal["none", "operator", "source", "always"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class JobSettings:
 
     Attributes:
         method: who offloads. "none": nobody, the tokenizer is a plain flatmap; "operator": the
-            tokenizer itself; "source": the source, before the tokenizer.
+            tokenizer itself; "source": the source, before the tokenizer; "always": the tokenizer,
+            every batch.
         workload, seed: what the sentences are; see `flink_job.workloads`.
         shape: the offered rate over time, in the notation of `flink_job.shapes`.
         length_s: how long the schedule is, in seconds.

@@ -266,7 +266,7 @@ def from_dict(values: dict[str, Any]) -> Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PlannedBatch:
     """Sentences [first, first + count), due from `due_first_s` to `due_last_s`.
 
     `closes_s` is when the batch is handed on: its last sentence if it is full, else its linger.
@@ -279,7 +279,7 @@ class Batch:
     closes_s: float
 
 
-def batches(shape: Shape, length_s: float, size: int, linger_ms: float) -> list[Batch]:
+def batches(shape: Shape, length_s: float, size: int, linger_ms: float) -> list[PlannedBatch]:
     """Every batch of a stream of `length_s`, in order: the whole plan, indexed by batch number.
 
     A batch closes when it has `size` sentences, or `linger_ms` after its first was due, or at the
@@ -293,7 +293,7 @@ def batches(shape: Shape, length_s: float, size: int, linger_ms: float) -> list[
     return list(_batches(shape, length_s, size, linger_ms / 1000))
 
 
-def _batches(shape: Shape, length_s: float, size: int, linger_s: float) -> Iterator[Batch]:
+def _batches(shape: Shape, length_s: float, size: int, linger_s: float) -> Iterator[PlannedBatch]:
     total = shape.count(length_s)
     first = 0
     while first < total:
@@ -302,10 +302,10 @@ def _batches(shape: Shape, length_s: float, size: int, linger_s: float) -> Itera
         full_at = first + size - 1
         due_last_s = shape.due_s(full_at) if full_at < total else math.inf
         if due_last_s <= timeout_s:
-            yield Batch(first, size, due_first_s, due_last_s, due_last_s)
+            yield PlannedBatch(first, size, due_first_s, due_last_s, due_last_s)
             first += size
             continue
         count = max(1, min(shape.count(timeout_s), total, first + size) - first)
         due_last_s = shape.due_s(first + count - 1)
-        yield Batch(first, count, due_first_s, due_last_s, max(timeout_s, due_last_s))
+        yield PlannedBatch(first, count, due_first_s, due_last_s, max(timeout_s, due_last_s))
         first += count

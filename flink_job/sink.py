@@ -13,22 +13,22 @@ from dataclasses import asdict
 from itertools import islice
 
 from pyflink.common import Encoder
-from pyflink.datastream import ProcessFunction
+from pyflink.datastream import CoProcessFunction, ProcessFunction
 from pyflink.datastream.connectors.file_system import FileSink, RollingPolicy
 
-from flink_job.batch import is_punctuation, passage
-from flink_job.tokenizer import now_ms
+from flink_job.batch import is_punctuation, now_ms, passage
 
 VERTEX = "sink"
 
 
-class Collect(ProcessFunction):  # type: ignore[misc]
-    """Gathers a batch's tokens and closes it with the moment at which its last one was here."""
+class _Gathering:
+    """The tokens of the batch that one input is in the midst of."""
 
     def __init__(self) -> None:
         self._tokens: list[str] = []
 
-    def process_element(self, record: str, ctx: ProcessFunction.Context) -> Iterator[str] | None:
+    def add(self, record: str) -> Iterator[str] | None:
+        """Take one record; give the batch's line, with the moment, once it is closed."""
         if not is_punctuation(record):
             self._tokens.append(record)
             return None
@@ -45,6 +45,30 @@ class Collect(ProcessFunction):  # type: ignore[misc]
         del line["token_counts"]
         self._tokens = []
         return iter([json.dumps(line, ensure_ascii=False)])
+
+
+class Collect(ProcessFunction):  # type: ignore[misc]
+    """Gathers the batches of the tokenizer."""
+
+    def __init__(self) -> None:
+        self._tokenizer = _Gathering()
+
+    def process_element(self, record: str, ctx: ProcessFunction.Context) -> Iterator[str] | None:
+        return self._tokenizer.add(record)
+
+
+class CollectBoth(CoProcessFunction):  # type: ignore[misc]
+    """Gathers the batches of the tokenizer and those of the caller, each on its own input."""
+
+    def __init__(self) -> None:
+        self._tokenizer = _Gathering()
+        self._caller = _Gathering()
+
+    def process_element1(self, record: str, ctx: CoProcessFunction.Context) -> Iterator[str] | None:
+        return self._tokenizer.add(record)
+
+    def process_element2(self, record: str, ctx: CoProcessFunction.Context) -> Iterator[str] | None:
+        return self._caller.add(record)
 
 
 def file_sink(folder: str) -> FileSink:

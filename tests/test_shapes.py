@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from flink_job.shapes import Batch, Shape, batches, from_dict, parse
+from flink_job.shapes import PlannedBatch, Shape, batches, from_dict, parse
 
 SHAPES = [
     "constant:base=333.3",
@@ -118,7 +118,7 @@ def test_a_batch_closes_when_full_or_when_it_has_lingered() -> None:
     shape = parse("surge:base=100,factor=100,start=1,duration=1")
     plan = batches(shape, 2.0, 100, 50.0)
     slow, fast = plan[0], plan[-1]
-    assert slow == Batch(0, 5, 0.0, 0.04, 0.05)
+    assert slow == PlannedBatch(0, 5, 0.0, 0.04, 0.05)
     assert fast.count == 100
     assert fast.closes_s == fast.due_last_s
 

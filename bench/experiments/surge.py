@@ -70,7 +70,7 @@ class Surge:
         """What the job is told."""
         function = target.functions[self.language] if target and self.language else None
         return JobSettings(
-            method="operator" if self.method == "always" else self.method,
+            method=self.method,
             workload=self.workload,
             seed=self.seed,
             shape=self.shape,
@@ -153,9 +153,9 @@ def drive(
 def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> float:
     """Wait until every subtask is there, then give the signal; returns the start, epoch s."""
     wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
-    expected = 1 if surge.method == "none" else 1 + surge.parallelism
+    callers = 0 if surge.method == "none" else surge.parallelism
     wait_until(
-        lambda: len(controller.connected()) >= expected,
+        lambda: len(controller.connected()) >= 1 + callers,
         _CONNECT_TIMEOUT_S,
         "every subtask to connect to the controller",
     )
