@@ -375,19 +375,20 @@ def policy(replay: bool, traces: tuple[Path, ...]) -> None:
     Example: bench policy
     Example: bench policy --replay results/20261122T104500Z-run-python
     """
-    from bench import replay as experiment
+    from bench.replay import tables
+    from bench.replay.traces import read_traces
 
     if traces and not replay:
         raise click.UsageError("TRACE is for --replay: bench policy --replay TRACE")
     shipped = sorted(Path("tests/data/traces").glob("*.jsonl"))
-    recorded = [t for path in traces or shipped for t in experiment.read_traces(path)]
+    recorded = [t for path in traces or shipped for t in read_traces(path)]
     bar: Any
-    with click.progressbar(length=experiment.STEPS, label="modelled jobs") as bar:
-        model = (experiment.trust_table, experiment.relief_table, experiment.warm_up_table)
-        tables = [table(bar.update) for table in model]
+    with click.progressbar(length=tables.STEPS, label="modelled jobs") as bar:
+        model = (tables.trust_table, tables.relief_table, tables.warm_up_table)
+        shown = [table(bar.update) for table in model]
     if replay:
-        tables.append(experiment.trace_table(recorded))
-    for table in tables:
+        shown.append(tables.trace_table(recorded))
+    for table in shown:
         click.echo(f"\n{table.section()}")
 
 

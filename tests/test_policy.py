@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench import replay
 from bench.cli import main
 from bench.policy import POLICIES, Decision, Profile, Sample, Settings, policy
 from bench.policy.amount import NOTHING, amount
 from bench.policy.default import Default
-from bench.replay import SETTINGS, Figures, detection_ms, to_zero_ms
+from bench.replay import closed
+from bench.replay.closed import SETTINGS, Figures
+from bench.replay.judge import alarms, detection_ms, p95, to_zero_ms
+from bench.replay.traces import over_ms, read_traces, replay
 from bench.simulation import Noise, latencies_ms, simulate
 from flink_job.shapes import Constant, Sine, Surge, parse
 
@@ -32,12 +34,12 @@ KNOWS = Settings(batch_size=100, linger_ms=50.0, max_in_flight=10, profile=PROFI
 
 @pytest.fixture(scope="module", params=[True, False], ids=["schedule known", "not known"])
 def figures(request: pytest.FixtureRequest) -> Figures:
-    return replay.figures(replay.rule("default"), schedule_known=request.param)
+    return closed.figures(closed.rule("default"), schedule_known=request.param)
 
 
 def test_a_surge_is_detected_within_a_second(figures: Figures) -> None:
     assert len(figures.detection_ms) == 20
-    assert replay.p95(figures.detection_ms) <= 1000
+    assert p95(figures.detection_ms) <= 1000
 
 
 def test_ten_minutes_at_80_percent_load_with_noise_raise_no_alarm(figures: Figures) -> None:
@@ -45,7 +47,7 @@ def test_ten_minutes_at_80_percent_load_with_noise_raise_no_alarm(figures: Figur
 
 
 def test_nothing_is_offloaded_any_more_5_seconds_after_the_surge(figures: Figures) -> None:
-    assert replay.p95(figures.to_zero_ms) <= 5000
+    assert p95(figures.to_zero_ms) <= 5000
 
 
 def test_the_policy_does_not_flap_at_the_threshold(figures: Figures) -> None:
@@ -53,7 +55,7 @@ def test_the_policy_does_not_flap_at_the_threshold(figures: Figures) -> None:
 
 
 def test_the_figures_tell_a_bad_policy_from_a_good_one() -> None:
-    found = replay.figures(replay.rule("threshold"))
+    found = closed.figures(closed.rule("threshold"))
     assert found.false_alarms > 100
     assert found.flaps > 20
 
@@ -62,7 +64,7 @@ def test_the_figures_tell_a_bad_policy_from_a_good_one() -> None:
 
 
 def p99_ms(name: str, settings: Settings = SETTINGS) -> float:
-    return replay.relief(replay.rule(name, settings), settings).p99_ms
+    return closed.relief(closed.rule(name, settings), settings).p99_ms
 
 
 def test_the_default_relieves_a_surge_nearly_as_well_as_the_oracle() -> None:
@@ -280,43 +282,43 @@ def test_an_unknown_policy_says_which_there_are() -> None:
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_recorded_surges_are_seen_in_time_and_nothing_else(path: Path) -> None:
-    for trace in replay.read_traces(path):
-        course = replay.replay(policy("default", trace.settings), trace)
+    for trace in read_traces(path):
+        course = replay(policy("default", trace.settings), trace)
         if isinstance(trace.shape, Constant):
-            assert not replay.alarms(course)
+            assert not alarms(course)
             continue
         assert isinstance(trace.shape, Surge)
         start_ms = trace.shape.start * 1000
-        assert all(at >= start_ms for at in replay.alarms(course))
+        assert all(at >= start_ms for at in alarms(course))
         assert detection_ms(course, start_ms) <= 1000
-        end_ms = replay.over_ms(trace)
+        end_ms = over_ms(trace)
         assert end_ms is None or to_zero_ms(course, end_ms) <= 5000
 
 
 def test_a_trace_is_labelled_by_where_it_comes_from() -> None:
     for path in TRACES:
         simulated = path.stem.startswith("simulated")
-        assert all((t.source == "simulated") == simulated for t in replay.read_traces(path))
+        assert all((t.source == "simulated") == simulated for t in read_traces(path))
 
 
 def test_a_torn_or_foreign_file_is_a_clear_message(tmp_path: Path) -> None:
     torn = tmp_path / "records.jsonl"
     torn.write_text(TRACES[0].read_text()[:-40])
-    assert replay.read_traces(torn)
-    assert replay.read_traces(tmp_path)  # a run's folder
+    assert read_traces(torn)
+    assert read_traces(tmp_path)  # a run's folder
     torn.write_text(json.dumps({"v": 1, "kind": "end", "ok": True, "seconds": 1.0}))
     with pytest.raises(click.ClickException, match="holds no surge with samples"):
-        replay.read_traces(torn)
+        read_traces(torn)
     with pytest.raises(click.ClickException, match="cannot read"):
-        replay.read_traces(tmp_path / "nowhere.jsonl")
+        read_traces(tmp_path / "nowhere.jsonl")
 
 
 def test_the_command_prints_every_policy_beside_the_oracle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replay, "FACTORS", (4.0,))
-    monkeypatch.setattr(replay, "THRESHOLD_LOADS", (1.0,))
-    monkeypatch.setattr(replay, "REPETITIONS", 1)
+    monkeypatch.setattr(closed, "FACTORS", (4.0,))
+    monkeypatch.setattr(closed, "THRESHOLD_LOADS", (1.0,))
+    monkeypatch.setattr(closed, "REPETITIONS", 1)
     result = CliRunner().invoke(main, ["policy", "--replay", str(TRACES[0])])
     assert result.exit_code == 0, result.output
     for title in ("Four figures", "How near", "while the load rises", "over recorded metrics"):
