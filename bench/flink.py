@@ -31,6 +31,16 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 _STARTUP_TIMEOUT_S = 60.0
+
+# Flink's adaptive scheduler, without the minutes that it would otherwise wait for more resources
+# to come or for the last change to settle.
+ADAPTIVE = {
+    "jobmanager.scheduler": "adaptive",
+    "jobmanager.adaptive-scheduler.submission.resource-stabilization-timeout": "0 s",
+    "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout": "0 s",
+    "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling": "0 s",
+    "jobmanager.adaptive-scheduler.rescale-trigger.max-delay": "1 s",
+}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -166,6 +176,32 @@ class Cluster:
     def add_task_manager(self) -> int:
         """Start one more TaskManager process and return its pid; it registers seconds later."""
         return self._start("taskmanager").pid
+
+    def stop_task_managers(self, keep: int) -> None:
+        """End all TaskManagers but the first `keep`."""
+        for process in self._processes[1 + keep :]:
+            process.terminate()
+            process.wait()
+        del self._processes[1 + keep :]
+
+    def rescale(self, job: str, vertices: tuple[str, ...], parallelism: int) -> None:
+        """Let the vertices that bear one of these names have up to `parallelism` subtasks.
+
+        Needs the adaptive scheduler (`ADAPTIVE`). The job restarts from its last checkpoint once
+        the slots are there.
+        """
+        wanted = {
+            vertex["id"]: {
+                "parallelism": {
+                    "lowerBound": 1,
+                    "upperBound": parallelism
+                    if vertex["name"].startswith(vertices)
+                    else vertex["parallelism"],
+                }
+            }
+            for vertex in self.rest.get(f"/jobs/{job}")["vertices"]
+        }
+        self.rest.put(f"/jobs/{job}/resource-requirements", wanted)
 
     def wait_for_slots(self, slots: int, timeout_s: float = _STARTUP_TIMEOUT_S) -> None:
         """Wait until there are `slots` task slots in all. Raises FlinkError on time-out."""

@@ -98,6 +98,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "max_in_flight": "int",
         "policy": "str?",
         "ordered": "bool",
+        "warm": "int?",
         "environment": "str",
         "started_at": "str",
     },

@@ -44,7 +44,7 @@ class Passage:
         shipping_ms, bring_up_ms, computing_ms: the parts of the time until the answer was there.
         returned_at_ms: when the tokens were there.
         token_counts: tokens of each sentence, so that the sink can tell sentences apart.
-        billed_ms, init_ms: what the REPORT line says of the call, or None.
+        billed_ms, init_ms, memory_mb: what the REPORT line says of the call, or None.
     """
 
     number: int
@@ -61,6 +61,7 @@ class Passage:
     computing_ms: float = 0.0
     billed_ms: float | None = None
     init_ms: float | None = None
+    memory_mb: float | None = None
     failure: str | None = None
     token_counts: list[int] = field(default_factory=list)
 

@@ -110,4 +110,5 @@ def _land(flight: _Flight) -> Landed:
     passage.shipping_ms = answer.wall_ms - passage.bring_up_ms - passage.computing_ms
     passage.billed_ms = report.billed_ms
     passage.init_ms = report.init_ms
+    passage.memory_mb = report.memory_mb
     return Landed(batch, passage, tokens)

@@ -14,6 +14,7 @@ import click
 
 from bench import ledger
 from bench.controller import Controller
+from bench.experiments.relief import Nothing, Offload, Relief, ScaleOut
 from bench.flink import Cluster, FlinkError, poll, wait_until
 from bench.lambdas.target import Target
 from bench.metrics import JobMonitor
@@ -22,14 +23,11 @@ from bench.records import Run
 from flink_job.settings import JobSettings
 from flink_job.shapes import parse
 
-_POLL_S = 0.25
 _CONNECT_TIMEOUT_S = 90.0
 # From "everybody is connected" to the first sentence: time for the start signal to arrive.
 _LEAD_S = 0.5
-# A directive that has not reached every subtask by then is recorded as not applied.
-_APPLY_TIMEOUT_S = 0.25
-
-Method = Literal["none", "operator", "source", "always"]
+Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
+CALLING: tuple[Method, ...] = ("operator", "source", "always")
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,13 @@ class Surge:
 
     Attributes:
         method: "none": nothing is done; "operator", "source": who offloads; "always": every batch
-            goes to Lambda, surge or not.
+            goes to Lambda, surge or not; "scale-out": a second tokenizer subtask in a free slot,
+            or ("scale-out-new") in a new TaskManager; "bigger": what the surge needs, all along.
         language: of the function, None when nothing is offloaded.
         shape: the offered rate, in the notation of `flink_job.shapes`.
         capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
         max_in_flight: calls that may be in flight at once.
+        warm: environments that are up before the start.
     """
 
     method: Method
@@ -59,18 +59,31 @@ class Surge:
     parallelism: int = 1
     max_in_flight: int = 8
     ordered: bool = False
+    warm: int = 0
+    poll_ms: float = 250.0
 
     @property
     def name(self) -> str:
-        """The surge's id within a run."""
-        parts = [self.method, self.language, "ordered" if self.ordered else None]
+        """The surge's id within a run, unless two differ by more than is in a name."""
+        parts = [
+            self.method,
+            self.language,
+            "ordered" if self.ordered else None,
+            "warm" if self.warm else None,
+        ]
         return "-".join(p for p in parts if p) + f"-{self.repetition}"
+
+    @property
+    def scaled_to(self) -> int:
+        """Tokenizer subtasks that the job may come to have."""
+        return self.parallelism * (2 if self.method.startswith("scale-out") else 1)
 
     def job_settings(self, target: Target | None, control: str, output: str) -> JobSettings:
         """What the job is told."""
+        method = self.method if self.method in CALLING else "none"
         function = target.functions[self.language] if target and self.language else None
         return JobSettings(
-            method=self.method,
+            method=method,  # type: ignore[arg-type]
             workload=self.workload,
             seed=self.seed,
             shape=self.shape,
@@ -82,17 +95,12 @@ class Surge:
             capacity_per_s=self.capacity_per_s,
             cost=self.cost,
             parallelism=self.parallelism,
-            max_parallelism=self.parallelism,
+            max_parallelism=self.scaled_to,
             ordered=self.ordered,
             function=function,
             endpoint_url=target.endpoint_url if target else None,
             region=target.region if target else None,
         )
-
-
-def offloading(plain: Surge, language: str) -> Surge:
-    """The same surge with the operator offloading to `language`."""
-    return replace(plain, method="operator", language=language)
 
 
 class SurgeFailed(click.ClickException):
@@ -110,7 +118,7 @@ def drive(
     """Run one surge to its end and record everything about it.
 
     Args:
-        policy: decides what to offload; None: nothing is decided, as for "none" and "always".
+        policy: decides whether there is an overload and what to offload; None: nobody decides.
         progress: told the seconds of the schedule that have passed.
 
     Raises:
@@ -127,13 +135,14 @@ def drive(
             shape=shape.to_dict(),
             policy=policy.name if policy else None,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            **{k: v for k, v in asdict(surge).items() if k != "shape"},
+            **{k: v for k, v in asdict(surge).items() if k not in ("shape", "poll_ms")},
         )
         job = cluster.submit("flink_job.job", "--settings", settings.to_json())
         try:
             start_at_s = _start(surge, cluster, controller, job)
-            monitor = JobMonitor(cluster.rest, job, shape.count, start_at_s, surge.parallelism)
-            _steer(surge, run, cluster, controller, job, monitor, policy, progress)
+            monitor = JobMonitor(cluster.rest, job, shape.count, start_at_s, surge.scaled_to)
+            relief = _relief(surge, cluster, controller, job)
+            _steer(surge, run, cluster, job, monitor, policy, relief, progress)
             if (state := cluster.state(job)) != "FINISHED":
                 raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
         except BaseException:
@@ -146,14 +155,14 @@ def drive(
             for line in lines:
                 run.write("batch", surge=surge.name, **batch_record(line, start_ms))
             if surge.language:
-                run.write("lambda", surge=surge.name, **calls_record(lines, target))
+                run.write("lambda", surge=surge.name, **calls_record(lines))
     return _settle(surge, run, settings, lines)
 
 
 def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> float:
     """Wait until every subtask is there, then give the signal; returns the start, epoch s."""
     wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
-    callers = 0 if surge.method == "none" else surge.parallelism
+    callers = surge.parallelism if surge.method in CALLING else 0
     wait_until(
         lambda: len(controller.connected()) >= 1 + callers,
         _CONNECT_TIMEOUT_S,
@@ -166,26 +175,33 @@ def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> 
     return start_at_s
 
 
+def _relief(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> Relief:
+    if surge.method in ("operator", "source"):
+        return Offload(controller, surge.parallelism)
+    if surge.method in ("scale-out", "scale-out-new"):
+        return ScaleOut(cluster, job, surge.scaled_to, surge.method == "scale-out-new")
+    return Nothing()
+
+
 def _steer(
     surge: Surge,
     run: Run,
     cluster: Cluster,
-    controller: Controller,
     job: str,
     monitor: JobMonitor,
     policy: Policy[Any] | None,
+    relief: Relief,
     progress: Callable[[float], None],
 ) -> None:
-    """Poll, decide and publish until the job has ended."""
+    """Poll, decide and act until the job has ended."""
     state = policy.start() if policy else None
-    directed: tuple[float, int] = (0.0, 0)
-    for _ in poll(_POLL_S):
-        if cluster.state(job) not in ("RUNNING", "CREATED", "RESTARTING"):
+    for _ in poll(surge.poll_ms / 1000):
+        if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):
             return
         try:
             measured = monitor.sample()
         except FlinkError:
-            continue  # The job ended between the two questions.
+            continue  # The job ended between the two questions, or is being rescaled.
         if measured is None:
             continue
         run.write("sample", surge=surge.name, **measured)
@@ -193,12 +209,9 @@ def _steer(
         if policy is None:
             continue
         state, decision = policy.step(state, Sample.from_record(measured))
-        applied_ms = None
-        wanted = (decision.share, -(-decision.in_flight // surge.parallelism))
-        if wanted != directed:
-            number = controller.publish(share=wanted[0], in_flight=wanted[1])
-            applied_ms = controller.wait_applied(number, _APPLY_TIMEOUT_S)
-            directed = wanted
+        if not surge.language:
+            decision = replace(decision, share=0.0, in_flight=0)
+        applied_ms = relief.apply(decision)
         run.write("decision", surge=surge.name, **decision_record(measured, decision, applied_ms))
 
 
@@ -239,7 +252,7 @@ def batch_record(line: dict[str, Any], start_ms: float) -> dict[str, Any]:
     }
 
 
-def calls_record(lines: list[dict[str, Any]], target: Target | None) -> dict[str, Any]:
+def calls_record(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """The fields of a `lambda` record: what became of the calls of one surge."""
     failures = Counter(line["failure"] for line in lines if line["failure"])
     known = {
@@ -254,7 +267,7 @@ def calls_record(lines: list[dict[str, Any]], target: Target | None) -> dict[str
         **counts,
         "failed": sum(failures.values()),
         "billed_ms": float(sum(line["billed_ms"] or 0.0 for line in lines)),
-        "memory_mb": None,
+        "memory_mb": next((x["memory_mb"] for x in lines if x["memory_mb"] is not None), None),
     }
 
 

@@ -296,7 +296,7 @@ def _arms(group: Sequence[Surge]) -> list[Arm]:
     calling = [s for s in group if s.language]
     varying = [
         field
-        for field in ("environment", "ordered", "policy", "max_in_flight")
+        for field in ("environment", "ordered", "warm", "policy", "max_in_flight")
         if len({s.record[field] for s in calling}) > 1
     ]
     methods = {s.method for s in calling}
@@ -323,6 +323,8 @@ def _label(s: Surge, name_method: bool) -> str:
 def _word(field: str, value: Any) -> str:
     if field == "ordered":
         return "ordered" if value else ""
+    if field == "warm":
+        return "warm" if value else "cold"
     if field == "max_in_flight":
         return f"{value} in flight"
     return str(value)

@@ -1,0 +1,165 @@
+"""Several surges in one run: same seed, same schedule, in turn, one cluster."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import click
+
+from bench.experiments import surge
+from bench.experiments.surge import CALLING, Method, Surge
+from bench.flink import ADAPTIVE, Cluster
+from bench.lambdas.target import Target, force_cold
+from bench.policy import Policy, Profile, Settings, policy
+from bench.records import Run, read
+from flink_job.lambda_client import LambdaClient
+from flink_job.shapes import Surge as SurgeShape
+from flink_job.shapes import parse
+
+# A surge to twice the capacity: without help, the wait grows by a second each second.
+PLAIN = Surge(
+    method="none",
+    shape="surge:base=1000,factor=4,start=5,duration=20",
+    length_s=30.0,
+    capacity_per_s=2000.0,
+)
+
+
+class NotMeasured(click.ClickException):
+    """A figure that a later step needs has not been measured; its calls failed."""
+
+
+def plan(
+    plain: Surge, methods: Sequence[Method], languages: Sequence[str], repetitions: int, seed: int
+) -> list[Surge]:
+    """What to run: every method, the calling ones with every language, in an order drawn anew for
+    each repetition."""
+    rng = random.Random(seed)
+    planned = []
+    for repetition in range(1, repetitions + 1):
+        turn = [
+            replace(plain, method=method, language=language, repetition=repetition)
+            for method in methods
+            for language in (languages if method in CALLING else [None])
+        ]
+        planned += [_sized(s) for s in rng.sample(turn, len(turn))]
+    return planned
+
+
+def _sized(planned: Surge) -> Surge:
+    """With method "bigger", the tokenizer has from the start what the surge needs at its peak."""
+    shape = parse(planned.shape)
+    if planned.method != "bigger" or planned.capacity_per_s is None:
+        return planned
+    if not isinstance(shape, SurgeShape):
+        raise click.UsageError(f"method bigger needs a surge to be sized for, not {planned.shape}")
+    return replace(planned, capacity_per_s=shape.base * shape.factor / 0.8)
+
+
+def measure(
+    target: Target | None,
+    run: Run,
+    planned: Sequence[Surge],
+    *,
+    policy_name: str = "default",
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> None:
+    """Run the surges one after another on one cluster.
+
+    Args:
+        policy_name: of `bench.policy`; what it must know of a language it takes from the run's
+            `cold` and `call` records.
+        on_progress: told what is being done, and which share of all has been.
+
+    Raises:
+        SurgeFailed, FlinkError, NotMeasured: see there.
+    """
+    measured = read(run.path)
+    subtasks = max(s.parallelism for s in planned)
+    spare = max(s.scaled_to if s.method == "scale-out" else 0 for s in planned)
+    on_progress("Flink starts", 0.0)
+    # A slot a process: source and sinks in one, the tokenizer in another, and so on.
+    task_managers = 2 * max(subtasks, spare)
+    with Cluster(run.folder / "flink", task_managers=task_managers, slots=1, settings=ADAPTIVE) as (
+        cluster
+    ):
+        for number, planned_surge in enumerate(planned):
+
+            def progress(seconds: float, number: int = number, now: Surge = planned_surge) -> None:
+                done = number + min(1.0, seconds / now.length_s)
+                on_progress(now.name, done / len(planned))
+
+            progress(0.0)
+            _prepare(target, planned_surge)
+            rule = _rule(planned_surge, measured, policy_name)
+            surge.drive(planned_surge, run, cluster, target, rule, progress)
+            cluster.stop_task_managers(keep=task_managers)
+
+
+def _prepare(target: Target | None, planned: Surge) -> None:
+    """No environment of the function is up, or exactly the warm ones."""
+    if target is None or planned.language is None:
+        return
+    function = target.functions[planned.language]
+    force_cold(target, function)
+    if planned.warm:
+        client = LambdaClient(target.endpoint_url, target.region, connections=planned.warm)
+        event = {"sentences": ["warm"] * planned.batch_size}
+        with ThreadPoolExecutor(planned.warm) as calls:
+            list(calls.map(lambda _: client.invoke(function, event), range(planned.warm)))
+
+
+def _rule(
+    planned: Surge, measured: Sequence[dict[str, Any]], policy_name: str
+) -> Policy[Any] | None:
+    """Who decides. Without offload the decisions are made all the same, to see when they would."""
+    if planned.method == "always":
+        return None
+    profile, calls = Profile(0.0, 1.0, 0.0), 0
+    if planned.language:
+        profile = profile_of(measured, planned.language, planned.batch_size)
+        calls = planned.max_in_flight
+    settings = Settings(
+        batch_size=planned.batch_size,
+        linger_ms=planned.linger_ms,
+        max_in_flight=calls,
+        profile=profile,
+        is_warm=planned.warm > 0,
+    )
+    return policy(policy_name, settings, parse(planned.shape), planned.capacity_per_s)
+
+
+def profile_of(measured: Sequence[dict[str, Any]], language: str, batch_size: int) -> Profile:
+    """What calls of a language cost, from the `cold` and `call` records of a run.
+
+    Raises:
+        NotMeasured: none of its cold starts, or none of its steady calls, came to an answer.
+    """
+
+    def middle(kind: str, field: str, **where: object) -> float:
+        values = [
+            float(record[field])
+            for record in measured
+            if record["kind"] == kind
+            and record["language"] == language
+            and record.get(field) is not None
+            and all(record.get(k) == v for k, v in where.items())
+        ]
+        if not values:
+            raise NotMeasured(f"no {kind} record of {language} has {field}; see the failures")
+        return median(values)
+
+    warm = {"phase": "steady", "sentences": batch_size}
+    duration_ms = middle("call", "duration_ms", **warm)
+    wall_ms = middle("call", "wall_ms", **warm)
+    first_ms = middle("cold", "wall_ms", handler="tokenizer", accepted=True)
+    return Profile(
+        cold_start_ms=max(0.0, first_ms - wall_ms),
+        compute_ms=duration_ms,
+        shipping_ms=max(0.0, wall_ms - duration_ms),
+    )
