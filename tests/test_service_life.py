@@ -202,6 +202,6 @@ def test_an_init_over_its_time_is_tried_again_within_the_call(
     assert json.loads(result.outcome.body)["errorType"] == "Sandbox.Timedout"
     assert result.outcome.duration_ms == pytest.approx(1000, abs=100)
     log = result.log_tail.decode()
-    assert re.match(r"INIT_REPORT Init Duration: 3\d\d\.\d\d ms\tPhase: init\tStatus: timeout", log)
+    assert re.match(r"INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: init\tStatus: timeout", log)
     assert "Init Duration" not in log.splitlines()[-1]
     assert not control_groups(os.getpid())

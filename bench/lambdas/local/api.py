@@ -12,6 +12,7 @@ import json
 import re
 import time
 import uuid
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, unquote
@@ -105,23 +106,16 @@ class LambdaApi:
         Raises:
             ApiError: there is none.
         """
-        match = _NAME.fullmatch(unquote(name))
-        if not match:
-            raise ApiError(
-                HTTPStatus.BAD_REQUEST,
-                "ValidationException",
-                f"1 validation error detected: Value '{unquote(name)}' at 'functionName' failed to "
-                "satisfy constraint: Member must satisfy regular expression pattern",
-            )
-        queried = parse_qs(request.query).get("Qualifier")
-        qualifier = match[2] or (queried[0] if queried else "$LATEST")
-        pool = self._service.pools.get(match[1])
+        function, qualifier = _parsed_name(name)
+        if request.query and "Qualifier" in (queried := parse_qs(request.query)):
+            qualifier = queried["Qualifier"][0]
+        pool = self._service.pools.get(function)
         if pool is None or qualifier != "$LATEST":
             suffix = "" if qualifier == "$LATEST" else f":{qualifier}"
             raise ApiError(
                 HTTPStatus.NOT_FOUND,
                 "ResourceNotFoundException",
-                f"Function not found: {_arn(match[1])}{suffix}",
+                f"Function not found: {_arn(function)}{suffix}",
             )
         return pool
 
@@ -196,6 +190,24 @@ def _arn(name: str) -> str:
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
+@lru_cache
+def _parsed_name(quoted: str) -> tuple[str, str]:
+    """Function name and qualifier of what a path calls a function.
+
+    Raises:
+        ApiError: it is no name.
+    """
+    match = _NAME.fullmatch(unquote(quoted))
+    if not match:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            "ValidationException",
+            f"1 validation error detected: Value '{unquote(quoted)}' at 'functionName' failed to "
+            "satisfy constraint: Member must satisfy regular expression pattern",
+        )
+    return match[1], match[2] or "$LATEST"
+
+
 def _configuration(pool: Pool) -> dict[str, Any]:
     function = pool.function
     updated = time.gmtime(pool.updated_at)
@@ -216,12 +228,16 @@ def _configuration(pool: Pool) -> dict[str, Any]:
     }
 
 
-def _check_json(payload: bytes) -> None:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _check_json(payload: bytes) -> None:
     try:
-        json.loads(payload, parse_constant=refuse)
+        _DECODER.decode(payload.decode())
     except (ValueError, RecursionError) as error:
         raise ApiError(
             HTTPStatus.BAD_REQUEST,

@@ -86,7 +86,8 @@ class Environment:
     Attributes:
         ready: the runtime waits for an invocation.
         alive: it can be given invocations.
-        max_memory_mb: highest resident memory seen, None if none was.
+        max_memory_mb: highest resident memory seen, None if none was; looked at after init and
+            after an invocation, but not more than ten times a second, since it costs 25 µs.
         idle_since: for whoever keeps it (monotonic seconds).
     """
 
@@ -117,6 +118,7 @@ class Environment:
         self._group: Group | None = None
         self._server: asyncio.Server | None = None
         self._output = bytearray()
+        self._measured_at = 0.0
         self._output_fd = self._exit_fd = self._memory_fd = -1
 
     @property
@@ -257,8 +259,10 @@ class Environment:
             self._loop.remove_reader(self._output_fd)  # closed at the other end
 
     def _measure_memory(self) -> None:
-        if self._memory_fd < 0:
+        now = time.monotonic()
+        if self._memory_fd < 0 or now - self._measured_at < 0.1:
             return
+        self._measured_at = now
         with contextlib.suppress(OSError, ValueError):
             status = os.pread(self._memory_fd, 4096, 0)
             at = status.index(b"VmHWM:") + 6

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import httptools
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status} {status.phrase}" for status in HTTPStatus}
 
 
 @dataclass(slots=True)
@@ -27,17 +27,17 @@ class Request:
 
 @dataclass(slots=True, frozen=True)
 class Response:
+    """One answer; its body is JSON."""
+
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
 
     def head(self, keep_alive: bool) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, '')}"]
+        lines = [_STATUS_LINES[self.status]]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if self.status != HTTPStatus.NO_CONTENT:
-            lines.append(f"Content-Type: {self.content_type}")
-            lines.append(f"Content-Length: {len(self.body)}")
+            lines.append(f"Content-Type: application/json\r\nContent-Length: {len(self.body)}")
         if not keep_alive:
             lines.append("Connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
