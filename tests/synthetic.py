@@ -63,7 +63,10 @@ def write(folder: Path, facts: Records, **head: Any) -> Path:
 
         line("run", run)
         for when in ("before", "after"):
-            line("calibration", {"when": when, "loop_ms": [20.0, 20.1, 20.2], "load_1m": 0.1})
+            line(
+                "calibration",
+                {"when": when, "loop_ms": [20.0, 20.1, 20.2, 20.1, 20.0], "load_1m": 0.1},
+            )
         for kind, fields in facts:
             line(kind, fields)
         line("end", {"ok": True, "seconds": 60.0})
@@ -235,7 +238,8 @@ def surge(
             "max_in_flight": 16,
             "policy": "default" if language else None,
             "ordered": False,
-            "environment": environment,
+            "warm": 0 if environment == "cold" else 4,
+            "environment": "local process",
             "started_at": "2026-11-22T10:00:00.000+00:00",
         },
     )

@@ -70,7 +70,7 @@ def test_a_run_that_died_shows_what_it_had_and_says_so(runs: list[Path], tmp_pat
 def test_noise_is_warned_about(tmp_path: Path) -> None:
     folder = synthetic.run(tmp_path, "node")
     file = folder / records.FILE_NAME
-    file.write_text(file.read_text().replace("[20.0,20.1,20.2]", "[20.0,30.0,20.2]"))
+    file.write_text(file.read_text().replace("[20.0,20.1,20.2,", "[20.0,30.0,31.0,"))
     assert "Noise: " in compare.markdown(evidence.load([folder]))
 
 

@@ -123,7 +123,8 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
     table = surges.methods_table(setting)
     assert table is not None
     assert [row[0] for row in table.rows] == [
-        "no offload", "operator, Python", "always, Python", "scale-out", "bigger",
+        "no offload", "operator, Python", "always, Python",
+        "scale out, free slots", "bigger from the start",
     ]  # fmt: skip
     assert len(table.data) == 10
     assert plots.methods(setting) is not None

@@ -74,8 +74,9 @@ def _relief(settings: Sequence[Setting]) -> list[str]:
 
 def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     said = []
-    if by_size := _fastest_by_size(e):
-        said.append(f"by batch size, once warm: {by_size}")
+    for column, where in (("compute_ms", "in the function"), ("wall_ms", "as the client sees it")):
+        if by_size := _fastest_by_size(e, column):
+            said.append(f"warm, {where}, the fastest is for {by_size}")
     recovery = break_even(e)
     if recovery:
         said.append(recovery.words)
@@ -85,14 +86,14 @@ def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     return [f"**Which language.** {_upper('; '.join(said))}."] if said else []
 
 
-def _fastest_by_size(e: Evidence) -> str:
+def _fastest_by_size(e: Evidence, column: str) -> str:
     """Runs of batch sizes with the same fastest language, those that cannot be told apart named."""
     warm = calls.at_main_memory(calls.steady(e))
     best: list[tuple[int, str]] = []
     for size in sorted(warm["sentences"].unique()):
         of_size = warm[warm["sentences"] == size]
         samples = {
-            x: calls.by_environment(of_size[of_size["language"] == x], "compute_ms")
+            x: calls.by_environment(of_size[of_size["language"] == x], column)
             for x in LANGUAGES
             if x in set(of_size["language"])
         }
@@ -102,7 +103,7 @@ def _fastest_by_size(e: Evidence) -> str:
         equal = [
             x
             for x, values in samples.items()
-            if x == first or stats.ratio(values, samples[first]).differs_from_one is False
+            if x == first or not _differ(stats.ratio(values, samples[first]))
         ]
         best.append((int(size), _or([NAMES[x] for x in equal])))
     parts = []
@@ -284,7 +285,7 @@ def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     if len(warm):
         environments = calls.span(_environments(group) for _, group in warm.groupby("language"))
         said.append(f"{environments} warm environments a language")
-    if settings:
+    if settings and any(a.language for a in settings[0].arms):
         repeated = {len(a.surges) for a in settings[0].arms}
         fewest = min(repeated)
         said.append(
@@ -336,13 +337,19 @@ def _faster(java_to_python: stats.Estimate, short: bool = False) -> str:
     r = java_to_python
     if r.differs_from_one is False:
         return NO_DIFFERENCE
-    if r.differs_from_one is None and 1 / _NOTABLE < r.value < _NOTABLE:
+    if not _differ(r):
         return f"no difference to speak of (Java {r.value:.2f}× Python)"
     if r.value >= 1:
         return f"Python {times(r)}" if short else f"yes, Python is {times(r)} faster"
     low, high = (None if x is None else 1 / x for x in (r.high, r.low))
     inverse = stats.Estimate(1 / r.value, low, high)
     return f"Java {times(inverse)}" if short else f"no, Java is {times(inverse)} faster"
+
+
+def _differ(r: stats.Estimate) -> bool:
+    if r.differs_from_one is None:
+        return not 1 / _NOTABLE < r.value < _NOTABLE
+    return r.differs_from_one
 
 
 def _few(a: Sequence[float], b: Sequence[float]) -> str:

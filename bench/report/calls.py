@@ -357,7 +357,8 @@ def warm_up_curve(calls: pd.DataFrame, values: int = 21) -> pd.DataFrame:
     """Compute by call number (the median over environments), and its running median over as many
     neighbours as make about `values` calls: with many environments, the first calls stand alone."""
     curve = calls.groupby("call_number")["compute_ms"].median().reset_index()
-    window = max(1, values // calls["environment"].nunique())
+    window = (values // calls["environment"].nunique() - 1) // 2 * 2 + 1  # odd: none moves
+    window = max(1, window)
     curve["median_ms"] = curve["compute_ms"].rolling(window, center=True, min_periods=1).median()
     return curve
 

@@ -87,8 +87,14 @@ class Evidence:
             if name not in ends.index:
                 said.append(f"{name} did not finish; the report shows what it had recorded")
             elif not ends.loc[name, "ok"]:
-                said.append(f"{name} failed: {ends.loc[name, 'error']}")
+                said.append(f"{name} failed: {_brief(str(ends.loc[name, 'error']))}")
         return said
+
+
+def _brief(error: str, longest: int = 140) -> str:
+    """The first line of an error, cut short."""
+    line = error.partition("\n")[0]
+    return line if len(line) <= longest else line[:longest].rstrip() + " …"
 
 
 def load(folders: Sequence[Path]) -> list[Evidence]:

@@ -22,22 +22,25 @@ _CSS = (
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--surface);color:var(--ink);
  font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:72rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
+main{max-width:76rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
 h1{font-size:1.75rem;line-height:1.2;margin:0 0 .25rem;letter-spacing:-.01em}
 h2{font-size:1.3rem;margin:3rem 0 .5rem;padding-top:1rem;border-top:1px solid var(--line)}
 h3{font-size:1rem;line-height:1.35;margin:0 0 .35rem}
+p,li{overflow-wrap:anywhere}
 p,ul{max-width:46rem;margin:.5rem 0}
 ul{padding-left:1.2rem}
-li{margin:.2rem 0;overflow-wrap:anywhere}
+li{margin:.2rem 0}
 code{font:.88em ui-monospace,SFMono-Regular,Menlo,monospace}
 .where,.note,figcaption{color:var(--muted)}
 .note,figcaption{font-size:.84rem;line-height:1.45;max-width:46rem}
 .answer{background:var(--window);border-radius:10px;padding:1rem 1.25rem;margin:1.25rem 0;
  max-width:60rem}
 .answer p{max-width:none;margin:.6rem 0}
-.plots{display:grid;gap:2rem 2.5rem;margin:1.25rem 0;align-items:start;
- grid-template-columns:repeat(auto-fill,minmax(min(100%,30rem),1fr))}
-figure{margin:0;min-width:0}
+.plots{display:flex;flex-wrap:wrap;gap:2rem 2.5rem;margin:1.25rem 0;align-items:flex-start}
+.plots>*{min-width:0}
+.plots>figure{flex:1 1 min(100%,27rem);max-width:34rem}
+.plots>.table{flex:1 1 min(100%,36rem)}
+figure{margin:0}
 figure svg{display:block;width:100%;height:auto;max-width:35rem;margin:.25rem 0}
 figure svg text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 .table{margin:1.75rem 0;min-width:0}

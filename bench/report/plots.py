@@ -13,7 +13,7 @@ from bench.report import calls, latency, money, surges
 from bench.report.calls import by_environment, cold_samples, main_memory, steady
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.latency import PARTS
-from bench.report.style import HEIGHT_IN, Plot, colour, draw, label_ends, plain_log
+from bench.report.style import HEIGHT_IN, SMALL, Plot, colour, draw, label_ends, plain_log
 from bench.report.surges import Arm, Setting
 from bench.report.table import time
 from bench.stats import Floats
@@ -152,7 +152,7 @@ def compute(e: Evidence) -> Plot | None:
                 (size, bottom),
                 (4, 4 + 24 * i),
                 textcoords="offset points",
-                fontsize=8,
+                fontsize=SMALL,
                 color=colour("muted"),
             )
         ax.set_ylim(bottom=bottom)
@@ -160,10 +160,7 @@ def compute(e: Evidence) -> Plot | None:
         ax.set_ylabel("compute in the function, ms")
         label_ends(
             ax,
-            [
-                (max(line), line[max(line)], f"{NAMES[x]} {time(line[max(line)])}", colour(x))
-                for x, line in medians.items()
-            ],
+            [(max(line), line[max(line)], NAMES[x], colour(x)) for x, line in medians.items()],
         )
 
     n = calls.span(
@@ -252,7 +249,7 @@ def warm_up(e: Evidence) -> Plot | None:
         "warm-up",
         title,
         f"Dots: median of {n} new Java environment{'s' if n > 1 else ''} at that call; lines: "
-        "running median of 21 calls. An environment is called until it is steady, so later calls "
+        "running median of about 21 calls. An environment is called until it is steady, so later calls "
         "are of fewer environments.",
         paint,
     )
@@ -296,14 +293,14 @@ def timeline(setting: Setting) -> Plot | None:
             )  # fmt: skip
         panels[0].set_ylim(low * 0.4, high)
         panels[0].set_xlim(0, setting.conditions.length_s)
-        figure.supylabel("latency from due time to sink", color=colour("muted"), fontsize=9)
+        figure.supylabel("latency from due time to sink", color=colour("muted"), fontsize=SMALL)
         panels[-1].set_xlabel("due time of the sentence, s since the job's start")
         if base is not None:
             line = base.surges[0].over_time
             top = line.iloc[int(line["p50_ms"].argmax())]
             panels[0].annotate(
                 "no offload", (top["at_ms"] / 1000, top["p50_ms"]), (4, -9), color=colour("muted"),
-                textcoords="offset points", fontsize=8.5, fontweight="bold", va="top",
+                textcoords="offset points", fontsize=SMALL, fontweight="bold", va="top",
             )  # fmt: skip
 
     n = len(arms[0].surges)
@@ -397,7 +394,7 @@ def _paint_methods(figure: Any, setting: Setting) -> None:
     ax.set_ylabel("latency from due time to sink")
     ax.set_xlabel("due time of the sentence, s since the job's start")
     figure.legend(
-        loc="outside upper left", ncols=2, frameon=False, fontsize=8.5, handlelength=2.2,
+        loc="outside upper left", ncols=2, frameon=False, fontsize=SMALL, handlelength=2.2,
         columnspacing=1.2,
     )  # fmt: skip
 
@@ -443,13 +440,13 @@ def parts(setting: Setting) -> Plot | None:
                     ax.barh(-i, width, left=left, color=colour(part), height=0.62, linewidth=0)
                     left += width
                 ax.text(
-                    left + widest * 0.015, -i, time(left), va="center", fontsize=8.5,
+                    left + widest * 0.015, -i, time(left), va="center", fontsize=SMALL,
                     color=colour("ink"),
                 )  # fmt: skip
             ax.set_yticks([-i for i in range(len(arms))])
             ax.set_yticklabels([a.label for a in arms], color=colour("ink"))
             ax.set_xlim(0, widest * 1.18)
-            ax.set_title(what, loc="left", fontsize=8.5, color=colour("muted"))
+            ax.set_title(what, loc="left", fontsize=SMALL, color=colour("muted"))
             ax.grid(axis="y", visible=False)
             ax.spines["left"].set_visible(False)
         axes[1].set_xlabel("ms from due time to sink, mean of the batches' first sentences")
@@ -459,7 +456,7 @@ def parts(setting: Setting) -> Plot | None:
             loc="outside upper left",
             ncols=3,
             frameon=False,
-            fontsize=8.5,
+            fontsize=SMALL,
             handlelength=0.9,
             handleheight=0.9,
             columnspacing=1.2,
@@ -546,7 +543,7 @@ def cost(e: Evidence) -> Plot | None:
                 (at_x, at_y),
                 (0, 8),
                 textcoords="offset points",
-                fontsize=8,
+                fontsize=SMALL,
                 color=colour("muted"),
                 ha="center",
             )
@@ -561,7 +558,7 @@ def cost(e: Evidence) -> Plot | None:
             loc="outside upper left",
             ncols=3,
             frameon=False,
-            fontsize=8.5,
+            fontsize=SMALL,
             labelcolor="linecolor",
         )
 

@@ -20,7 +20,9 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib import ticker
 
-WIDTH_IN, HEIGHT_IN = 4.6, 3.3
+WIDTH_IN, HEIGHT_IN = 4.5, 3.3
+SMALL = 9.2
+"""The smallest text, in points: at 320 pixels of width a point is a pixel."""
 
 # name: (light, dark). Languages after Okabe & Ito (2008), told apart by colour-blind readers.
 COLOURS = {
@@ -57,7 +59,7 @@ _RC: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0,
+    "font.size": 9.8,
     "text.color": colour("ink"),
     "axes.labelcolor": colour("muted"),
     "axes.edgecolor": colour("line"),
@@ -66,15 +68,15 @@ _RC: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.labelsize": 9.0,
+    "axes.labelsize": SMALL,
     "grid.color": colour("line"),
     "grid.linewidth": 0.6,
     "xtick.color": colour("line"),
     "ytick.color": colour("line"),
     "xtick.labelcolor": colour("muted"),
     "ytick.labelcolor": colour("muted"),
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
     "xtick.minor.size": 0,
     "ytick.minor.size": 0,
     "xtick.major.size": 0,
@@ -169,7 +171,7 @@ def label_ends(
             textcoords="offset points",
             va="center",
             color=c,
-            fontsize=8.5,
+            fontsize=SMALL,
             fontweight="bold",
             annotation_clip=False,
         )

@@ -296,7 +296,7 @@ def _arms(group: Sequence[Surge]) -> list[Arm]:
     calling = [s for s in group if s.language]
     varying = [
         field
-        for field in ("environment", "ordered", "warm", "policy", "max_in_flight")
+        for field in ("ordered", "warm", "policy", "max_in_flight")
         if len({s.record[field] for s in calling}) > 1
     ]
     methods = {s.method for s in calling}
@@ -315,16 +315,24 @@ def _rank(method: str) -> int:
 
 def _label(s: Surge, name_method: bool) -> str:
     if s.language is None:
-        return "no offload" if s.method == "none" else s.method
+        return _NOT_CALLING.get(s.method, s.method)
     language = NAMES[s.language]
     return f"{s.method}, {language}" if name_method else language
+
+
+_NOT_CALLING = {
+    "none": "no offload",
+    "scale-out": "scale out, free slots",
+    "scale-out-new": "scale out, new process",
+    "bigger": "bigger from the start",
+}
 
 
 def _word(field: str, value: Any) -> str:
     if field == "ordered":
         return "ordered" if value else ""
     if field == "warm":
-        return "warm" if value else "cold"
+        return "warm" if value and value > 0 else "cold"
     if field == "max_in_flight":
         return f"{value} in flight"
     return str(value)
@@ -410,7 +418,7 @@ def measures(arms: Sequence[Arm]) -> pd.DataFrame:
                 "arm": arm.label,
                 "method": s.method,
                 "language": s.language,
-                "environment": s.record["environment"],
+                "warm": s.record["warm"],
                 "ordered": s.record["ordered"],
                 "repetition": s.record["repetition"],
             }
