@@ -11,8 +11,7 @@ from bench.policy.model import Settings
 # as fast as its input never gets shorter.
 _LOCAL_UTILISATION = 0.9
 # Calls vary; with only as many in flight as the mean asks for, half of the time one is missing.
-# And with a single one, nothing goes out while its answer waits to be taken up.
-_HEADROOM, _LEAST_IN_FLIGHT = 2.0, 2
+_HEADROOM = 1.5
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,12 @@ def amount(
 ) -> Amount:
     """What has to go to Lambda so that `backlog` sentences are gone after `catch_up_s`.
 
-    `slowness` says how many times longer calls take than their profile says.
-
     If a share x of all sentences is offloaded, the local tokenizer, doing c a second, lets
     c / (1 - x) a second through. So that `wanted_per_s` pass, x = 1 - c / wanted.
-    Calls in flight follow from Little's law: batches a second times the seconds of a call.
+
+    Calls in flight follow from Little's law: batches a second times the seconds that each is in
+    flight. That is the call, `slowness` times as long as its profile says, and the local batch that
+    the operator may be busy with when the answer comes: it sends the next one only after that.
     """
     wanted = wanted_per_s(demand_per_s, backlog, s)
     local = capacity_per_s * _LOCAL_UTILISATION
@@ -53,12 +53,11 @@ def amount(
     if offload <= 0:
         return NOTHING
     batch = min(s.batch_size, max(1.0, wanted * s.linger_ms / 1000))
-    batches_per_s_and_call = 1000 / (s.profile.call_ms * _HEADROOM)
-    most = s.max_in_flight * batches_per_s_and_call * batch
+    local_batch_s = batch * s.parallelism / capacity_per_s
+    flight_s = s.profile.call_ms / 1000 + local_batch_s
+    most = s.max_in_flight / flight_s * batch
     limited = offload > most
     offload = min(offload, most)
-    if offload <= 0:
-        return NOTHING
-    in_flight = math.ceil(offload / batch / batches_per_s_and_call * slowness - 1e-9)
-    in_flight = min(max(in_flight, _LEAST_IN_FLIGHT), s.max_in_flight)
-    return Amount(offload / (local + offload), in_flight, limited)
+    slowed_s = s.profile.call_ms / 1000 * slowness + local_batch_s
+    in_flight = math.ceil(offload / batch * slowed_s * _HEADROOM - 1e-9)
+    return Amount(offload / (local + offload), min(in_flight, s.max_in_flight), limited)

@@ -68,6 +68,7 @@ class Settings:
         batch_size, linger_ms: when a batch closes.
         max_in_flight: calls that the concurrency limit allows at once, in the whole job.
         profile: of the language that is called.
+        parallelism: subtasks of the tokenizer.
         catch_up_s: time in which a backlog is to be gone.
         expected_burst_s: how long an overload is expected to last, if anybody knows.
         is_warm: environments are up already, so that no call waits for a cold start.
@@ -78,6 +79,7 @@ class Settings:
     linger_ms: float
     max_in_flight: int
     profile: Profile
+    parallelism: int = 1
     catch_up_s: float = 1.5
     expected_burst_s: float | None = None
     is_warm: bool = False

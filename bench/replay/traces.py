@@ -92,6 +92,7 @@ def _trace(
             batch_size=record["batch_size"],
             linger_ms=record["linger_ms"],
             max_in_flight=max(1, record["max_in_flight"]),
+            parallelism=record["parallelism"],
         ),
         samples=samples,
     )
