@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from bench.cli import main
 from bench.experiments import aa, batches, cold, compute
 from bench.experiments.batches import TooManyFailures, WrongAnswer, draw
 from bench.lambdas.target import Target
-from bench.records import Run, frames
+from bench.records import Run, find_runs, frames
 from flink_job.lambda_client import Answer, CallFailed, Report
 from functions.python.tokenizer import encode, tokenize
 
@@ -232,3 +234,24 @@ def test_aa_measures_one_function_under_two_names(fake: FakeLambda, tmp_path: Pa
     }
     steady = calls[calls["phase"] == "steady"]
     assert (steady.groupby("variant")["environment"].nunique() == aa.ENVIRONMENTS).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "title"),
+    [
+        ("cold python -n 2", "cold", "Cold start"),
+        ("compute python --batch 1,10 -n 1 --rounds 2", "call", "Compute per batch"),
+        ("aa python", "call", "A/A test"),
+    ],
+)
+def test_commands_against_real_functions(
+    command: str, kind: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where results/ is made
+    monkeypatch.setattr(aa, "ENVIRONMENTS", 2)
+    result = CliRunner().invoke(main, command.split(), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert title in result.output
+    found = frames(find_runs()[0])
+    assert len(found[kind]) and found["failure"].empty and found["end"]["ok"].all()
+    assert found["run"]["target"].tolist() == ["local process"]
