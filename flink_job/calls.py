@@ -6,7 +6,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from flink_job.batch import Batch, Passage
+from flink_job.batch import Batch, Passage, now_ms
 from flink_job.lambda_client import Answer, CallFailed, LambdaClient
 from functions.python.tokenizer import decode
 
@@ -27,7 +27,7 @@ class Landed:
 class _Flight:
     batch: Batch
     passage: Passage
-    answer: Future[Answer]
+    answer: Future[tuple[Answer, float]]
     left_s: float
 
 
@@ -46,7 +46,7 @@ class Calls:
         self._timeout_s = timeout_ms / 1000
         self._calls = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="invoke")
         self._lanes: dict[int, dict[int, _Flight]] = {}
-        self._overdue: set[Future[Answer]] = set()
+        self._overdue: set[Future[tuple[Answer, float]]] = set()
 
     def in_flight(self, lane: int | None = None) -> int:
         """Batches of `lane` in flight; without a lane, all calls, overdue ones included."""
@@ -60,10 +60,13 @@ class Calls:
         event: dict[str, object] = {"sentences": batch.sentences}
         if self._cost > 1:
             event["cost"] = self._cost
-        call = self._calls.submit(self._client.invoke, self._function, event)
+        call = self._calls.submit(self._invoke, event)
         self._lanes.setdefault(lane, {})[batch.number] = _Flight(
             batch, passage, call, time.monotonic()
         )
+
+    def _invoke(self, event: dict[str, object]) -> tuple[Answer, float]:
+        return self._client.invoke(self._function, event), now_ms()
 
     def landed(self, lane: int) -> list[Landed]:
         """Take out what came back, failed, or is overdue on `lane` since the last time."""
@@ -90,7 +93,7 @@ class Calls:
 def _land(flight: _Flight) -> Landed:
     batch, passage = flight.batch, flight.passage
     try:
-        answer = flight.answer.result()
+        answer, returned_at_ms = flight.answer.result()
         tokens = [decode(entry) for entry in answer.value["tokens"]]
         compute_ms = answer.value["compute_ns"] / 1e6
         if len(tokens) != len(batch.sentences):
@@ -103,7 +106,7 @@ def _land(flight: _Flight) -> Landed:
         return Landed(batch, passage, None)
     report = answer.report
     passage.way = "offloaded"
-    passage.returned_at_ms = passage.taken_at_ms + answer.wall_ms
+    passage.returned_at_ms = returned_at_ms
     # AWS tells the init duration; the local service also what came before it.
     passage.bring_up_ms = report.bring_up_ms or report.init_ms or 0.0
     passage.computing_ms = compute_ms if report.duration_ms is None else report.duration_ms
