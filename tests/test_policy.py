@@ -196,6 +196,12 @@ def test_the_limit_is_named_where_it_decides() -> None:
     assert last.reason.endswith("in 2 calls of 50 ms (the limit is 2)")
 
 
+def test_without_calls_the_verdict_is_the_same_and_nothing_is_offloaded() -> None:
+    decisions = run(replace(KNOWS, max_in_flight=0), flooded(4))
+    assert [d.overloaded for d in decisions] == [d.overloaded for d in run(KNOWS, flooded(4))]
+    assert all((d.share, d.in_flight) == (0.0, 0) for d in decisions)
+
+
 def test_one_bad_poll_is_no_overload() -> None:
     """A pause, then the rest of the work at once: the tokenizer is busy for one poll."""
     pause = Sample(20 * 250.0, 1100, 1100, 1000, 500, 1, 0, 0, 1.0, 0.0, 0)

@@ -129,9 +129,11 @@ def _rule(
         linger_ms=planned.linger_ms,
         max_in_flight=calls,
         profile=profile,
+        parallelism=planned.parallelism,
         is_warm=planned.warm > 0,
     )
-    return policy(policy_name, settings, parse(planned.shape), planned.capacity_per_s)
+    capacity_per_s = planned.capacity_per_s and planned.capacity_per_s * planned.parallelism
+    return policy(policy_name, settings, parse(planned.shape), capacity_per_s)
 
 
 def profile_of(measured: Sequence[dict[str, Any]], language: str, batch_size: int) -> Profile:

@@ -79,6 +79,8 @@ class Default(Policy[State]):
 
     def _settled(self, wanted: Amount, now: Amount) -> Amount:
         """What is wanted, but neither nothing nor a change too small to matter."""
+        if self.settings.max_in_flight == 0:
+            return wanted
         if wanted.share < _LEAST_SHARE:
             return Amount(_LEAST_SHARE, max(1, wanted.in_flight))
         if abs(wanted.share - now.share) < _SAME_SHARE:
