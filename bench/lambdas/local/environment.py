@@ -192,13 +192,14 @@ class Environment:
         variables = runtimes.surroundings(self.function, f"127.0.0.1:{port}", self._name)
         self._output_fd, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write_end, True)
-        procs_fd = -1
+        joins_fd = -1
         try:
             if self._shares:
                 self._group = self._shares.group(self._name, self.function.memory_mb)
-                procs_fd = os.open(self._group.procs, os.O_WRONLY | os.O_CLOEXEC)
+                joins_fd = os.open(self._group.joins, os.O_WRONLY | os.O_CLOEXEC)
             self._started = time.perf_counter()
-            self._process = subprocess.Popen(
+            self._process = await asyncio.to_thread(  # forking takes milliseconds; others go on
+                subprocess.Popen,
                 command,
                 env=variables,
                 cwd=self.function.task_root,
@@ -206,12 +207,12 @@ class Environment:
                 stdout=write_end,
                 stderr=write_end,
                 start_new_session=True,
-                preexec_fn=_before_exec(procs_fd, os.getpid()),
+                preexec_fn=_before_exec(joins_fd, os.getpid()),
             )
         finally:
             os.close(write_end)
-            if procs_fd >= 0:
-                os.close(procs_fd)
+            if joins_fd >= 0:
+                os.close(joins_fd)
         self._exit_fd = os.pidfd_open(self._process.pid)
         self._memory_fd = os.open(f"/proc/{self._process.pid}/status", os.O_RDONLY)
         self._loop.add_reader(self._exit_fd, self._exited)
@@ -378,7 +379,7 @@ def _signal_name(number: int) -> str:
     return (signal.strsignal(number) or str(number)).lower()
 
 
-def _before_exec(procs_fd: int, parent: int) -> Callable[[], None]:
+def _before_exec(joins_fd: int, parent: int) -> Callable[[], None]:
     """What the child does before it becomes the runtime, so that init has the CPU share already,
     and so that the runtime dies with the service even if that is killed."""
 
@@ -386,7 +387,7 @@ def _before_exec(procs_fd: int, parent: int) -> Callable[[], None]:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-        if procs_fd >= 0:
-            os.write(procs_fd, b"0")
+        if joins_fd >= 0:
+            os.write(joins_fd, b"0")
 
     return before_exec

@@ -142,4 +142,8 @@ class Connection(asyncio.Protocol):
 def _outcome(done: asyncio.Future[Response]) -> Response:
     if done.cancelled():
         return Response(HTTPStatus.SERVICE_UNAVAILABLE)
+    if error := done.exception():
+        context = {"message": "a request could not be handled", "exception": error}
+        done.get_loop().call_exception_handler(context)
+        return Response(HTTPStatus.INTERNAL_SERVER_ERROR)
     return done.result()

@@ -20,7 +20,7 @@ INIT_TIMEOUT_S = 10.0  # of AWS's init phase
 
 
 class TooManyRequests(Exception):
-    """As many invocations run as may."""
+    """As many invocations run as may; none at the end."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -98,6 +98,7 @@ class Service:
         self.shares = shares
         self.max_concurrency = max_concurrency
         self._idle_timeout_s = idle_timeout_s
+        self._closed = False
         self._in_flight = 0
         self._events: deque[tuple[Pool, Invocation]] = deque()
         self._event_tasks: set[asyncio.Task[Result]] = set()
@@ -151,8 +152,8 @@ class Service:
 
     async def close(self) -> None:
         """End all environments and wait until nothing of them is left."""
+        self._closed = True
         self._events.clear()
-        self.max_concurrency = 0
         while environments := [x for pool in self.pools.values() for x in pool.environments]:
             for environment in environments:
                 environment.kill()
@@ -189,6 +190,8 @@ class Service:
         )
 
     def _new_environment(self, pool: Pool) -> Environment:
+        if self._closed:
+            raise TooManyRequests
         name = f"{pool.function.name}-{next(self._numbers)}"
         environment = Environment(pool.function, name, self.shares, pool.forget)
         pool.environments.add(environment)
