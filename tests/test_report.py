@@ -269,6 +269,10 @@ def test_readme_tables_are_rewritten_between_markers_and_checked(
         readme.check(page, recorded)
 
 
+def test_the_readme_shows_what_the_code_makes_of_the_recorded_run() -> None:
+    assert readme.check() >= 4
+
+
 def test_the_command_writes_the_report_of_the_newest_runs(
     runs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

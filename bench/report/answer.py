@@ -76,7 +76,7 @@ def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     said = []
     for column, where in (("compute_ms", "in the function"), ("wall_ms", "as the client sees it")):
         if by_size := _fastest_by_size(e, column):
-            said.append(f"warm, {where}, the fastest is for {by_size}")
+            said.append(f"warm, {where}, the fastest is, for {by_size}")
     recovery = break_even(e)
     if recovery:
         said.append(recovery.words)
@@ -105,7 +105,9 @@ def _fastest_by_size(e: Evidence, column: str) -> str:
             for x, values in samples.items()
             if x == first or not _differ(stats.ratio(values, samples[first]))
         ]
-        best.append((int(size), _or([NAMES[x] for x in equal])))
+        none_stands_out = len(equal) == len(samples)
+        winner = "none in particular" if none_stands_out else _or([NAMES[x] for x in equal])
+        best.append((int(size), winner))
     parts = []
     for i, (size, winner) in enumerate(best):
         if i and winner == best[i - 1][1]:

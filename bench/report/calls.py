@@ -177,18 +177,14 @@ def against_fastest(samples: dict[str, Floats]) -> list[str]:
             cells.append("fastest" if sum(map(bool, map(len, samples.values()))) > 1 else ABSENT)
         else:
             r = stats.ratio(values, samples[best])
-            doubt = f", {NO_DIFFERENCE}" if r.differs_from_one is False else ""
-            cells.append(times(r) + doubt)
+            cells.append(NO_DIFFERENCE if r.differs_from_one is False else times(r))
     return cells
 
 
 # Compute per batch
 
-_CALL_TIMES = {
-    "compute_ms": "in the function",
-    "duration_ms": "Duration",
-    "wall_ms": "client wall time",
-}
+_MEDIAN = "Median with 95 % bootstrap interval"
+_MEDIAN_OF_FEW = f"Median (an interval needs {stats.MIN_FOR_INTERVAL})"
 
 
 def steady(e: Evidence) -> pd.DataFrame:
@@ -259,7 +255,8 @@ def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
         ],
         rows,
         pd.DataFrame(data),
-        f"Median with 95 % bootstrap interval over environments; n = {span(environments)} warm "
+        f"{_MEDIAN if max(environments) >= stats.MIN_FOR_INTERVAL else _MEDIAN_OF_FEW} over "
+        f"environments; n = {span(environments)} warm "
         f"environments and {span(counts)} calls a cell, languages and sizes interleaved"
         f"{f', {memory} MB' if memory else ''}.",
     )

@@ -249,7 +249,7 @@ def warm_up(e: Evidence) -> Plot | None:
         "warm-up",
         title,
         f"Dots: median of {n} new Java environment{'s' if n > 1 else ''} at that call; lines: "
-        "running median of about 21 calls. An environment is called until it is steady, so later calls "
+        "running median of about 21 calls. Environments are called until steady, so later calls "
         "are of fewer environments.",
         paint,
     )

@@ -385,7 +385,7 @@ def surge_table(setting: Setting, name: str = "surge") -> Table:
     for part, words in _PART_NAMES.items():
         row(
             f"offloaded, mean: {words}, ms",
-            lambda a, part=part: number(a.value(f"offloaded_{part}_ms")),  # type: ignore[misc]
+            lambda a, part=part: _to_the_microsecond(a.value(f"offloaded_{part}_ms")),  # type: ignore[misc]
         )
     row("share offloaded", lambda a: a.text("share_offloaded", percent))
     row("calls", lambda a: a.text("calls", count))
@@ -427,6 +427,10 @@ def measures(arms: Sequence[Arm]) -> pd.DataFrame:
             for s in arm.surges
         ]
     )
+
+
+def _to_the_microsecond(ms: float | None) -> str:
+    return number(None if ms is None else round(ms, 3))
 
 
 def _slashes(arm: Arm, names: Sequence[str]) -> str:
