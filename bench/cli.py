@@ -156,6 +156,97 @@ def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed:
 
 @main.command()
 @_languages
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    default=("none", "operator"),
+    show_default=True,
+    type=click.Choice(
+        ("none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger")
+    ),
+    help="Who deals with the surge; give it several times to compare.",
+)
+@click.option("--repetitions", default=3, show_default=True, help="Of each method.")
+@click.option("--burst", default="20", show_default=True, type=_Sizes(), help="Lengths in s.")
+@click.option("--factor", default=4.0, show_default=True, help="Surge rate over base rate.")
+@click.option(
+    "--workload",
+    default="sentences",
+    show_default=True,
+    type=click.Choice(("sentences", "nexmark", "ysb")),
+)
+@click.option("--cost", default=1, show_default=True, help="Times the work, here and in Lambda.")
+@click.option("--warm", default=0, show_default=True, help="Environments up before the start.")
+@click.option("--ordered", is_flag=True, help="Tokens go downstream in source order.")
+@click.option(
+    "--policy",
+    default="default",
+    show_default=True,
+    type=click.Choice(("default", "sponge", "threshold", "oracle")),
+    help="Who decides how much is offloaded.",
+)
+@_measuring
+def surge(
+    languages: tuple[str, ...],
+    methods: tuple[Any, ...],
+    repetitions: int,
+    burst: tuple[int, ...],
+    factor: float,
+    workload: str,
+    cost: int,
+    warm: int,
+    ordered: bool,
+    policy: str,
+    stack: str | None,
+    region: str | None,
+    seed: int,
+) -> None:
+    """Run Flink through a surge with several ways of relief, side by side.
+
+    none: nothing is done. operator, source: who offloads, once the metrics say so. always: every
+    batch goes to Lambda. scale-out, scale-out-new: a second tokenizer subtask, in a free slot or in
+    new TaskManagers. bigger: the capacity that the surge needs, from the start. Methods, languages
+    and burst lengths take turns in random order; every sentence that comes out is checked.
+
+    \b
+    Example: bench surge python --method none --method operator --method scale-out
+    Example: bench surge node --method operator --method scale-out-new --burst 2,5,10,30,60
+    """
+    from dataclasses import replace
+
+    from bench import doctor
+    from bench.experiments import run as main_job
+    from bench.experiments import surges
+    from bench.experiments.surge import CALLING
+    from bench.lambdas.target import open_target
+    from bench.records import Run
+
+    doctor.require("javac", *([] if stack else doctor.PARTS))
+    planned = []
+    for seconds in burst:
+        like = replace(
+            surges.plain(float(seconds), factor),
+            seed=seed,
+            workload=workload,
+            cost=cost,
+            warm=warm,
+            ordered=ordered,
+        )
+        planned += surges.plan(like, methods, languages, repetitions, seed)
+    with (
+        open_target(stack, region) as target,
+        Run("surge", target=target, languages=languages, seed=seed) as r,
+        _steps() as on_step,
+    ):
+        if set(methods) & set(CALLING):
+            main_job.calls(target, r, languages, on_step, sizes=(100,))
+        surges.measure(target, r, planned, policy_name=policy, on_progress=on_step)
+    click.echo(f"records: {r.path}\nshow them: bench report {r.name}")
+
+
+@main.command()
+@_languages
 @click.option("--memory", default=(), type=_Sizes(), help="Sizes in MB.  [default: as configured]")
 @click.option("-n", "--rounds", default=20, show_default=True, help="Samples of each.")
 @_measuring

@@ -41,6 +41,7 @@ class Surge:
         language: of the function, None when nothing is offloaded.
         shape: the offered rate, in the notation of `flink_job.shapes`.
         capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
+        ordinal: tells the surges of one run apart.
         max_in_flight: calls that may be in flight at once.
         warm: environments that are up before the start.
     """
@@ -50,6 +51,7 @@ class Surge:
     length_s: float
     language: str | None = None
     repetition: int = 1
+    ordinal: int = 1
     seed: int = 1
     workload: str = "sentences"
     cost: int = 1
@@ -64,14 +66,9 @@ class Surge:
 
     @property
     def name(self) -> str:
-        """The surge's id within a run, unless two differ by more than is in a name."""
-        parts = [
-            self.method,
-            self.language,
-            "ordered" if self.ordered else None,
-            "warm" if self.warm else None,
-        ]
-        return "-".join(p for p in parts if p) + f"-{self.repetition}"
+        """The surge's id within a run."""
+        kind = [self.method, self.language, "ordered" if self.ordered else None]
+        return "-".join([*filter(None, kind), str(self.ordinal)])
 
     @property
     def scaled_to(self) -> int:
@@ -135,7 +132,7 @@ def drive(
             shape=shape.to_dict(),
             policy=policy.name if policy else None,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            **{k: v for k, v in asdict(surge).items() if k not in ("shape", "poll_ms")},
+            **{k: v for k, v in asdict(surge).items() if k not in ("shape", "ordinal", "poll_ms")},
         )
         job = cluster.submit("flink_job.job", "--settings", settings.to_json())
         try:

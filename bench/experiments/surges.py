@@ -21,13 +21,24 @@ from flink_job.lambda_client import LambdaClient
 from flink_job.shapes import Surge as SurgeShape
 from flink_job.shapes import parse
 
-# A surge to twice the capacity: without help, the wait grows by a second each second.
-PLAIN = Surge(
-    method="none",
-    shape="surge:base=1000,factor=4,start=5,duration=20",
-    length_s=30.0,
-    capacity_per_s=2000.0,
-)
+# A surge to twice the capacity: without help, the wait grows by a second each second. The rates
+# are small enough for two cores to carry Flink, the functions and the harness beside each other.
+CAPACITY_PER_S = 1500.0
+BASE_PER_S = 750.0
+FACTOR = 4.0
+START_S = 5.0
+DURATION_S = 20.0
+AFTER_S = 5.0
+
+
+def plain(duration_s: float = DURATION_S, factor: float = FACTOR) -> Surge:
+    """The standard surge, without offload."""
+    return Surge(
+        method="none",
+        shape=str(SurgeShape(BASE_PER_S, factor, START_S, duration_s)),
+        length_s=START_S + duration_s + AFTER_S,
+        capacity_per_s=CAPACITY_PER_S,
+    )
 
 
 class NotMeasured(click.ClickException):
@@ -35,7 +46,7 @@ class NotMeasured(click.ClickException):
 
 
 def plan(
-    plain: Surge, methods: Sequence[Method], languages: Sequence[str], repetitions: int, seed: int
+    like: Surge, methods: Sequence[Method], languages: Sequence[str], repetitions: int, seed: int
 ) -> list[Surge]:
     """What to run: every method, the calling ones with every language, in an order drawn anew for
     each repetition."""
@@ -43,7 +54,7 @@ def plan(
     planned = []
     for repetition in range(1, repetitions + 1):
         turn = [
-            replace(plain, method=method, language=language, repetition=repetition)
+            replace(like, method=method, language=language, repetition=repetition)
             for method in methods
             for language in (languages if method in CALLING else [None])
         ]
@@ -89,15 +100,16 @@ def measure(
         cluster
     ):
         for number, planned_surge in enumerate(planned):
+            now = replace(planned_surge, ordinal=number + 1)
 
-            def progress(seconds: float, number: int = number, now: Surge = planned_surge) -> None:
+            def progress(seconds: float, number: int = number, now: Surge = now) -> None:
                 done = number + min(1.0, seconds / now.length_s)
                 on_progress(now.name, done / len(planned))
 
             progress(0.0)
-            _prepare(target, planned_surge)
-            rule = _rule(planned_surge, measured, policy_name)
-            surge.drive(planned_surge, run, cluster, target, rule, progress)
+            _prepare(target, now)
+            rule = _rule(now, measured, policy_name)
+            surge.drive(now, run, cluster, target, rule, progress)
             cluster.stop_task_managers(keep=task_managers)
 
 
