@@ -33,18 +33,13 @@ def measure(
         SurgeFailed, FlinkError, WrongAnswer, TooManyFailures: as the experiments do.
     """
     calls(target, run, languages, on_progress, sizes=compute.SIZES)
-    planned = [
-        surges.PLAIN,
-        *(replace(surges.PLAIN, method="operator", language=x) for x in languages),
-    ]
-    surges.measure(
-        target,
-        run,
-        [replace(s, seed=run.seed) for s in planned],
-        on_progress=lambda what, share: on_progress(
-            what, _CALLS_SHARE + share * (1 - _CALLS_SHARE)
-        ),
-    )
+    plain = replace(surges.plain(), seed=run.seed)
+    planned = [plain, *(replace(plain, method="operator", language=x) for x in languages)]
+
+    def on_surge(what: str, share: float) -> None:
+        on_progress(what, _CALLS_SHARE + share * (1 - _CALLS_SHARE))
+
+    surges.measure(target, run, planned, on_progress=on_surge)
 
 
 def calls(
