@@ -59,6 +59,13 @@ class Steps(Shape):
     def _pieces(self) -> list[tuple[float, float]]:
         """(start in s, rate in sentences/s), the first at 0."""
 
+    def steps_until(self, length_s: float) -> list[tuple[float, float, float]]:
+        """(start in s, end in s, rate in sentences/s) of each piece that starts before `length_s`;
+        of a shape without a period."""
+        starts, rates, _ = self._knots
+        ends = [min(end, length_s) for end in [*starts[1:], length_s]]
+        return [step for step in zip(starts, ends, rates, strict=True) if step[0] < length_s]
+
     @cached_property
     def _knots(self) -> tuple[list[float], list[float], list[float]]:
         """Starts, rates, and the integral at each start."""
@@ -165,6 +172,21 @@ class Halving(Steps):
 
 
 @dataclass(frozen=True)
+class Ladder(Steps):
+    """Starts at `base` sentences/s, doubles every `every` s, `steps` times, and halves again."""
+
+    name = "ladder"
+    base: float
+    every: float
+    steps: float
+
+    def _pieces(self) -> list[tuple[float, float]]:
+        up = range(int(self.steps) + 1)
+        rungs = [*up, *reversed(up[:-1])]
+        return [(i * self.every, self.base * 2.0**rung) for i, rung in enumerate(rungs)]
+
+
+@dataclass(frozen=True)
 class Square(Steps):
     """Nexmark's square wave: `low` for half a `period` (s), then `high` for the other half."""
 
@@ -222,7 +244,7 @@ class Sine(Shape):
 
 
 SHAPES: dict[str, type[Shape]] = {
-    shape.name: shape for shape in (Constant, Surge, Doubling, Halving, Square, Sine)
+    shape.name: shape for shape in (Constant, Surge, Doubling, Halving, Ladder, Square, Sine)
 }
 
 

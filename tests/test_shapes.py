@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from flink_job.shapes import PlannedBatch, Shape, batches, from_dict, parse
+from flink_job.shapes import PlannedBatch, Shape, Steps, batches, from_dict, parse
 
 SHAPES = [
     "constant:base=333.3",
@@ -14,6 +14,7 @@ SHAPES = [
     "surge:base=1000,factor=0.5,start=0,duration=3",
     "doubling:base=100,every=5,steps=4",
     "halving:base=1600,every=2.5,steps=5",
+    "ladder:base=100,every=2,steps=3",
     "square:low=0,high=700,period=7",
     "square:low=300,high=1200,period=12",
     "sine:low=0,high=1000,period=10",
@@ -60,6 +61,15 @@ def test_doubling_and_halving_stop_after_their_steps() -> None:
     halving = parse("halving:base=800,every=5,steps=3")
     assert [doubling.rate(t) for t in (0, 5, 10, 15, 20, 99)] == [100, 200, 400, 800, 800, 800]
     assert [halving.rate(t) for t in (0, 5, 10, 15, 20, 99)] == [800, 400, 200, 100, 100, 100]
+
+
+def test_a_ladder_doubles_and_halves_again() -> None:
+    ladder = parse("ladder:base=100,every=5,steps=2")
+    assert isinstance(ladder, Steps)
+    assert ladder.steps_until(25.0) == [
+        (0, 5, 100), (5, 10, 200), (10, 15, 400), (15, 20, 200), (20, 25, 100),
+    ]  # fmt: skip
+    assert ladder.steps_until(12.0)[-1] == (10, 12, 400)
 
 
 def test_square_and_sine_have_their_mean_over_a_period() -> None:
