@@ -30,7 +30,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_STARTUP_TIMEOUT_S = 60.0
+_STARTUP_TIMEOUT_S = 180.0
 
 # Flink's adaptive scheduler, without the minutes that it would otherwise wait for more resources
 # to come or for the last change to settle.
