@@ -175,6 +175,7 @@ def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed:
     default="sentences",
     show_default=True,
     type=click.Choice(("sentences", "nexmark", "ysb")),
+    help="What the sentences are.",
 )
 @click.option("--cost", default=1, show_default=True, help="Times the work, here and in Lambda.")
 @click.option("--warm", default=0, show_default=True, help="Environments up before the start.")
