@@ -99,6 +99,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "policy": "str?",
         "ordered": "bool",
         "warm": "int?",
+        "varied": "object?",
         "environment": "str",
         "started_at": "str",
     },
@@ -134,6 +135,14 @@ SCHEMA: dict[str, dict[str, str]] = {
         "tokenizer_idle": "float?",
         "tokenizer_backpressured": "float?",
         "gauges": "object?",
+    },
+    "push": {
+        "surge": "str",
+        "at_ms": "float",
+        "vertex": "str",
+        "subtask": "int",
+        "metric": "str",
+        "value": "float",
     },
     "decision": {
         "surge": "str",

@@ -27,6 +27,8 @@ _CONNECT_TIMEOUT_S = 90.0
 # From "everybody is connected" to the first sentence: time for the start signal to arrive.
 _LEAD_S = 0.5
 Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
+# Fields of `Surge` that its record has in another form, or elsewhere.
+_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb")
 CALLING: tuple[Method, ...] = ("operator", "source", "always")
 
 
@@ -44,6 +46,8 @@ class Surge:
         ordinal: tells the surges of one run apart.
         max_in_flight: calls that may be in flight at once.
         warm: environments that are up before the start.
+        memory_mb: of the function; None: as it is configured.
+        varied: what a sweep varies, and its value here.
     """
 
     method: Method
@@ -62,7 +66,9 @@ class Surge:
     max_in_flight: int = 8
     ordered: bool = False
     warm: int = 0
+    memory_mb: int | None = None
     poll_ms: float = 250.0
+    varied: dict[str, int] | None = None
 
     @property
     def name(self) -> str:
@@ -111,12 +117,14 @@ def drive(
     target: Target | None,
     policy: Policy[Any] | None,
     progress: Callable[[float], None] = lambda seconds: None,
+    on_start: Callable[[float], None] = lambda start_at_s: None,
 ) -> ledger.Ledger:
     """Run one surge to its end and record everything about it.
 
     Args:
         policy: decides whether there is an overload and what to offload; None: nobody decides.
         progress: told the seconds of the schedule that have passed.
+        on_start: told when the schedule starts, in epoch seconds.
 
     Raises:
         SurgeFailed: the job failed, or something was lost, duplicated or wrong.
@@ -132,11 +140,12 @@ def drive(
             shape=shape.to_dict(),
             policy=policy.name if policy else None,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            **{k: v for k, v in asdict(surge).items() if k not in ("shape", "ordinal", "poll_ms")},
+            **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
         )
         job = cluster.submit("flink_job.job", "--settings", settings.to_json())
         try:
             start_at_s = _start(surge, cluster, controller, job)
+            on_start(start_at_s)
             monitor = JobMonitor(cluster.rest, job, shape.count, start_at_s, surge.scaled_to)
             relief = _relief(surge, cluster, controller, job)
             _steer(surge, run, cluster, job, monitor, policy, relief, progress)

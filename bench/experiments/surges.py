@@ -118,7 +118,7 @@ def _prepare(target: Target | None, planned: Surge) -> None:
     if target is None or planned.language is None:
         return
     function = target.functions[planned.language]
-    force_cold(target, function)
+    force_cold(target, function, planned.memory_mb)
     if planned.warm:
         client = LambdaClient(target.endpoint_url, target.region, connections=planned.warm)
         event = {"sentences": ["warm"] * planned.batch_size}
