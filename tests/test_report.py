@@ -13,7 +13,18 @@ from click.testing import CliRunner
 
 from bench import records
 from bench.cli import main
-from bench.report import answer, build, calls, evidence, latency, money, plots, readme, surges
+from bench.report import (
+    answer,
+    build,
+    calls,
+    evidence,
+    latency,
+    metrics,
+    money,
+    plots,
+    readme,
+    surges,
+)
 from bench.report.evidence import Evidence
 from bench.report.table import number, time
 from tests import synthetic
@@ -60,7 +71,7 @@ def test_the_page_is_self_contained(report: Path) -> None:
     assert "<script" not in page
     references = re.findall(r"""(?:href|src)="([^"]*)"|url\(([^)]*)\)""", page)
     assert all((a or b).startswith(("#", "data:")) for a, b in references)
-    assert page.count("<svg ") == 6
+    assert page.count("<svg ") == 7
 
 
 def test_it_opens_with_the_answer(report: Path) -> None:
@@ -280,3 +291,27 @@ def test_the_command_writes_the_report_of_the_newest_runs(
     done = CliRunner().invoke(main, ["report", runs[0].name, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_metrics_are_ranked_by_how_soon_they_show_the_overload(tmp_path: Path) -> None:
+    def facts() -> Records:
+        for kind, fields in synthetic.surge(rng(), "a", "none", None):
+            if kind == "sample":
+                at = fields["at_ms"]
+                late = {"tokenizer.busyTimeMsPerSecond": 900.0 if at >= 12_000 else 300.0}
+                yield kind, {**fields, "gauges": fields["gauges"] | late | {"deaf": 1.0}}
+            else:
+                yield kind, fields
+
+    group = one(tmp_path, facts())
+    (setting,) = surges.settings(surges.surges(group))
+    table = metrics.table(setting)
+    assert table is not None
+    by = {row[0]: row for row in table.rows}
+    assert by["tokenizer busy"][1:] == ["0.533", "1.00", "0", "no"]
+    assert by["`tokenizer.busyTimeMsPerSecond`"][3] == "7.00"
+    assert by["`deaf`"][3:] == ["—", "yes: as in health"]
+    assert "looks the same" in by["sentences through the tokenizer /s"][4]
+    plot = metrics.plot(setting)
+    assert plot is not None
+    assert "after 0.0 s" in plot.title

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench import stats
-from bench.report import calls, surges
+from bench.report import calls, metrics, surges
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.surges import Arm, Setting
 from bench.report.table import NO_DIFFERENCE, number, time, times
@@ -26,6 +26,11 @@ def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         *_which_language(e, settings),
         *_python_or_java(e, settings),
         *_scaling_out(settings),
+        *(
+            f"**Which metric shows it?** {said}."
+            for said in map(metrics.words, settings[:1])
+            if said
+        ),
         *_how_sure(e, settings),
     ]
     missing = _missing(e, settings)

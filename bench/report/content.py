@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bench import compare
-from bench.report import answer, calls, money, plots, surges
+from bench.report import answer, calls, metrics, money, plots, surges
 from bench.report.evidence import Evidence
 from bench.report.style import Plot
 from bench.report.table import Table
@@ -72,6 +72,15 @@ def content(e: Evidence) -> Content:
                 ],
                 _there(plots.timeline(setting), plots.parts(setting), plots.methods(setting)),
                 _there(surges.surge_table(setting), surges.methods_table(setting)),
+            )
+        )
+    for setting in settings[:1]:
+        parts.append(
+            Part(
+                "Seeing the overload",
+                ["Which of Flink's metrics tells that the tokenizer cannot keep up, and when."],
+                _there(metrics.plot(setting)),
+                _there(metrics.table(setting)),
             )
         )
     others = [surges.surge_table(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]

@@ -298,9 +298,11 @@ def timeline(setting: Setting) -> Plot | None:
         if base is not None:
             line = base.surges[0].over_time
             top = line.iloc[int(line["p50_ms"].argmax())]
+            late = top["at_ms"] / 1000 > 0.75 * setting.conditions.length_s
             panels[0].annotate(
                 "no offload", (top["at_ms"] / 1000, top["p50_ms"]), (4, -9), color=colour("muted"),
                 textcoords="offset points", fontsize=SMALL, fontweight="bold", va="top",
+                ha="right" if late else "left",
             )  # fmt: skip
 
     n = len(arms[0].surges)

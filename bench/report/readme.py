@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from bench import compare
-from bench.report import answer, surges
+from bench.report import answer, metrics, money, surges
 from bench.report.evidence import load
 
 RECORDED = Path(__file__).parents[2] / "tests" / "data" / "recorded"
@@ -29,8 +29,14 @@ class Stale(click.ClickException):
 def texts(folders: Sequence[Path]) -> dict[str, str]:
     """Name → Markdown of each table, and of the answer in words, of the first group of runs."""
     e = load(folders)[0]
-    made = {t.name: f"{t.note}\n\n{t.markdown()}" for t in compare.tables(e)}
-    made["answer"] = "\n\n".join(answer.answer(e, surges.settings(surges.surges(e))))
+    settings = surges.settings(surges.surges(e))
+    shown = compare.tables(e)
+    for setting in settings[:1]:
+        more = (metrics.table(setting), surges.methods_table(setting), money.per_hour(setting))
+        shown += [t for t in more if t]
+    shown += [surges.bursts_table(group) for group in surges.bursts(settings)[:1]]
+    made = {t.name: f"{t.note}\n\n{t.markdown()}" for t in shown}
+    made["answer"] = "\n\n".join(answer.answer(e, settings))
     return made
 
 

@@ -1,0 +1,241 @@
+"""Which of Flink's metrics shows an overload, and how long after it began.
+
+Judged on the job without offload, whose overload has a known beginning. A metric's threshold is not
+set by hand: it lies a tenth of the way from its most extreme value before to its usual one during,
+so that it would not have alarmed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.style import SMALL, Plot, colour, draw
+from bench.report.surges import Arm, Setting, Surge
+from bench.report.table import ABSENT, Table, number
+
+# column of `sample` or name of a gauge → what it is called here, in the order of the way
+_DIFFERENCED = {
+    "source_busy": "source busy",
+    "source_idle": "source idle",
+    "source_backpressured": "source back-pressured",
+    "tokenizer_busy": "tokenizer busy",
+    "tokenizer_idle": "tokenizer idle",
+    "emitted_per_s": "records out of the source /s",
+    "processed_per_s": "sentences through the tokenizer /s",
+    "backlog": "backlog (due, not tokenized)",
+}
+_RATES = ("/s", "numRecordsInPerSecond", "numRecordsOutPerSecond")
+_COUNTERS = ("numRecordsIn", "numRecordsOut")
+_MARGIN = 0.1
+_STEADY = 0.9
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How one metric took one overload."""
+
+    metric: str
+    is_gauge: bool
+    before: float
+    during: float
+    threshold: float | None
+    delay_ms: float | None
+    """From the overload's start until the metric is beyond its threshold, two samples in a row."""
+    share_shown: float
+    """Of the samples in the overload, from the first beyond the threshold on."""
+    at_s: Sequence[float]
+    values: Sequence[float]
+
+    @property
+    def confusable(self) -> str:
+        """Whether, and why, it could be taken for health."""
+        if self.threshold is None or self.delay_ms is None:
+            return "yes: as in health"
+        if self.metric.endswith(_RATES):
+            return "yes: a higher load that is served looks the same"
+        if self.share_shown < _STEADY:
+            return f"at times: shows it {self.share_shown:.0%} of the time"
+        return "no"
+
+
+def shown(surge: Surge) -> list[Shown]:
+    """Every metric recorded in a surge, the quickest to show it first, those blind to it last."""
+    samples = surge.samples
+    if samples.empty:
+        return []
+    begin, end = surge.window
+    at = samples["at_ms"].to_numpy(dtype=float)
+    gauges = pd.DataFrame([g or {} for g in samples["gauges"]])
+    found = []
+    for name, is_gauge, column in [
+        *((words, False, samples[c]) for c, words in _DIFFERENCED.items()),
+        *((str(c), True, gauges[c]) for c in gauges if not str(c).endswith(_COUNTERS)),
+    ]:
+        values = column.to_numpy(dtype=float)
+        before = values[(at >= begin / 2) & (at < begin) & ~np.isnan(values)]
+        during = values[(at >= (begin + end) / 2) & (at < end) & ~np.isnan(values)]
+        if len(before) and len(during):
+            found.append(_judged(name, is_gauge, before, during, at, values, surge.window))
+    return sorted(found, key=lambda s: np.inf if s.delay_ms is None else s.delay_ms)
+
+
+def _judged(
+    name: str,
+    is_gauge: bool,
+    before: np.ndarray[Any, Any],
+    during: np.ndarray[Any, Any],
+    at: np.ndarray[Any, Any],
+    values: np.ndarray[Any, Any],
+    window: tuple[float, float],
+) -> Shown:
+    usual, later = float(np.median(before)), float(np.median(during))
+    rises = later > usual
+    extreme = float(before.max() if rises else before.min())
+    apart = (later - extreme) if rises else (extreme - later)
+    threshold = delay = None
+    share = 0.0
+    if apart > 0:
+        threshold = extreme + _MARGIN * (later - extreme)
+        beyond = (values > threshold) if rises else (values < threshold)
+        inside = (at >= window[0]) & (at < window[1])
+        twice = beyond & np.append(beyond[1:], False) & inside
+        if twice.any():
+            first = int(np.argmax(twice))
+            delay = float(at[first] - window[0])
+            share = float(beyond[inside & (at >= at[first])].mean())
+    return Shown(
+        name, is_gauge, usual, later, threshold, delay, share, list(at / 1000), list(values)
+    )
+
+
+def _baseline(setting: Setting) -> Arm | None:
+    base = setting.baseline
+    return base if base and len(base.surges[0].samples) else None
+
+
+def table(setting: Setting) -> Table | None:
+    """One row a metric: before, during, when it showed, and whether it can mislead."""
+    base = _baseline(setting)
+    if base is None:
+        return None
+    each = [shown(s) for s in base.surges]
+    by_name = {
+        m.metric: [other for found in each for other in found if other.metric == m.metric]
+        for m in each[0]
+    }
+    rows, data = [], []
+    for name, found in by_name.items():
+        m = found[0]
+        delays = [x.delay_ms for x in found if x.delay_ms is not None]
+        rows.append(
+            [
+                f"`{name}`" if m.is_gauge else name,
+                number(float(np.median([x.before for x in found]))),
+                number(float(np.median([x.during for x in found]))),
+                number(float(np.median(delays)) / 1000) if delays else ABSENT,
+                m.confusable,
+            ]
+        )
+        data += [
+            {
+                "metric": name,
+                "flink_gauge": x.is_gauge,
+                "before": x.before,
+                "during": x.during,
+                "threshold": x.threshold,
+                "delay_ms": x.delay_ms,
+                "share_shown": x.share_shown,
+            }
+            for x in found
+        ]
+    return Table(
+        "metrics",
+        "Which metric shows the overload, and how soon",
+        ["metric", "before", "during", "shown after, s", "could be taken for health"],
+        rows,
+        pd.DataFrame(data),
+        f"Without offload; {setting.conditions.words}. Plain names: our differences of cumulative "
+        "counters, polled; `code`: gauges as Flink gives them. A metric shows the overload when it "
+        "is past a tenth of the way from its most extreme value before to its usual one during, "
+        "two polls in a row.",
+    )
+
+
+def words(setting: Setting) -> str | None:
+    """The quickest metric that is not confusable, and Flink's own smoothed ones, as a sentence."""
+    base = _baseline(setting)
+    found = [m for m in shown(base.surges[0]) if m.delay_ms is not None] if base else []
+    found = [m for m in found if m.confusable == "no"]
+    smoothed = [m for m in found if "busyTimeMs" in m.metric or "backPressuredTimeMs" in m.metric]
+    if not found:
+        return None
+    said = (
+        f"“{found[0].metric}”, from differenced counters,"
+        if not found[0].is_gauge
+        else (f"`{_short(found[0].metric)}`")
+    )
+    said += f" shows the overload {_seconds(found[0])} after it began"
+    if smoothed:
+        last = smoothed[-1]
+        said += f", `{_short(last.metric)}`, smoothed by Flink, after {_seconds(last)}"
+    return said
+
+
+def plot(setting: Setting) -> Plot | None:
+    """Each metric through the overload, quickest first, with the moment it showed it."""
+    base = _baseline(setting)
+    if base is None:
+        return None
+    found = [m for m in shown(base.surges[0]) if m.delay_ms is not None]
+    if not found:
+        return None
+    quick, slow = found[0], found[-1]
+    title = (
+        f"“{quick.metric}” shows the overload after {_seconds(quick)}, "
+        f"{_short(slow.metric)} after {_seconds(slow)}"
+    )
+
+    def paint(figure: Any) -> None:
+        panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
+        begin, end = (x / 1000 for x in base.surges[0].window)
+        for ax, m in zip(panels, found, strict=True):
+            assert m.delay_ms is not None
+            ax.axvspan(begin, end, color=colour("window"), zorder=0, linewidth=0)
+            c = colour("scale" if m.is_gauge else "python")
+            ax.plot(m.at_s, m.values, color=c, lw=1.3)
+            at = begin + m.delay_ms / 1000
+            ax.axvline(at, color=colour("ink"), lw=1.1)
+            ax.set_yticks([])
+            ax.grid(visible=False)
+            ax.spines["left"].set_visible(False)
+            ax.spines["bottom"].set_visible(ax is panels[-1])
+            ax.set_title(
+                f"{_short(m.metric)}: {_seconds(m)}", loc="left", fontsize=SMALL, color=c, pad=2
+            )
+        panels[-1].set_xlim(0, setting.conditions.length_s)
+        panels[-1].set_xlabel("s since the job's start")
+
+    return draw(
+        "metrics",
+        title,
+        "Each metric on its own scale; line: the moment it shows the overload (shaded). Blue: "
+        "differences of cumulative counters; pink: Flink's own gauges. Metrics that never show it "
+        f"are left out. {setting.conditions.words}.",
+        paint,
+        0.7 + 0.42 * len(found),
+    )
+
+
+def _seconds(m: Shown) -> str:
+    assert m.delay_ms is not None
+    return f"{m.delay_ms / 1000:.1f} s"
+
+
+def _short(metric: str) -> str:
+    """Flink's longest names without their scope."""
+    return metric.replace("Shuffle.Netty.", "").replace("Buffers.", "")
