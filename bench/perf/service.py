@@ -28,6 +28,7 @@ from bench.lambdas.target import local_service
 
 ROUNDS = 20
 CALLS_PER_ROUND = 100
+WINDOWS, WINDOW_S = 6, 1.0
 RUNTIME_API_LIMIT = 1.3  # times the emulator's median: the most that this project allows itself
 SENTENCES = ["The quick brown fox jumps over the lazy dog, again and again"] * 100
 
@@ -48,7 +49,7 @@ def main() -> None:
             print(f"  {name:<14} p50 {statistics.median(taken):.3f} ms   p99 {_p99(taken):.3f} ms")
         ratio = statistics.median(times["local service"]) / statistics.median(times["emulator"])
         print(f"  local service / emulator: {ratio:.2f} (aim 1.0, at most {RUNTIME_API_LIMIT})")
-        one, two = (_batches_per_s(ours, function.name, event, n) for n in (1, 2))
+        one, two = _best_batches_per_s(ours, function.name, event)
         print(f"Batches/s, one environment {one:.0f}, two {two:.0f}: {two / one:.2f} times")
 
 
@@ -71,8 +72,19 @@ def _p99(times: Sequence[float]) -> float:
     return statistics.quantiles(times, n=100)[98]
 
 
+def _best_batches_per_s(url: str, function: str, event: bytes) -> tuple[float, float]:
+    """Throughput of one and of two environments: the best of windows that take turns, since other
+    work on the machine only ever takes away."""
+    best = {1: 0.0, 2: 0.0}
+    for _ in range(WINDOWS):
+        for environments in best:
+            measured = _batches_per_s(url, function, event, environments)
+            best[environments] = max(best[environments], measured)
+    return best[1], best[2]
+
+
 def _batches_per_s(url: str, function: str, event: bytes, environments: int) -> float:
-    """Throughput of as many clients as environments, over 3 s after everything is warm."""
+    """Throughput of as many clients as environments in one window, after 0.3 s to get warm."""
     counts = [0] * environments
     started, stop = threading.Event(), threading.Event()
 
@@ -85,13 +97,13 @@ def _batches_per_s(url: str, function: str, event: bytes, environments: int) -> 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(environments)]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    time.sleep(0.3)
     started.set()
-    time.sleep(3)
+    time.sleep(WINDOW_S)
     stop.set()
     for thread in threads:
         thread.join()
-    return sum(counts) / 3
+    return sum(counts) / WINDOW_S
 
 
 @contextmanager
