@@ -392,10 +392,10 @@ def serve(
 
     \b
     Example: bench serve
-             aws lambda invoke --endpoint-url http://127.0.0.1:3001 \\
-               --function-name PythonTokenizer --log-type Tail \\
-               --cli-binary-format raw-in-base64-out \\
-               --payload '{"sentences": ["Hello, world"]}' /dev/stdout
+             .venv/bin/aws lambda invoke --endpoint-url http://127.0.0.1:3001 \\
+               --no-sign-request --region us-east-1 --function-name PythonTokenizer \\
+               --payload '{"sentences": ["Hello, world"]}' answer.json
+    (AWS CLI 2 wants --cli-binary-format raw-in-base64-out as well.)
     """
     from bench.lambdas.local import serve as service
     from bench.lambdas.local.template import TemplateError, read_all
