@@ -323,9 +323,10 @@ class Overtaking:
 
 
 def java_overtakes_python(e: Evidence) -> Overtaking | None:
-    """From which call on Java's warm-up curve stays below Python's steady median.
+    """From which call on Java's warm-up is below Python's steady median: that call is, and so is
+    the median of any 10 successive ones from it on (a single slow call undoes nothing).
 
-    `call` is None if it never does in the `calls` recorded; None if either is missing.
+    `call` is None if it never is in the `calls` recorded; None if either is missing.
     """
     warming = warm_up(e, "java")
     if warming.empty:
@@ -335,9 +336,12 @@ def java_overtakes_python(e: Evidence) -> Overtaking | None:
     if python.empty:
         return None
     curve = warm_up_curve(warming)
-    above = np.flatnonzero(curve["median_ms"] >= python["compute_ms"].median())
-    after = int(above[-1]) + 1 if len(above) else 0
-    call = int(curve["call_number"].iloc[after]) if after < len(curve) else None
+    steady_ms = python["compute_ms"].median()
+    some = min(10, len(curve))
+    from_here = curve["compute_ms"].rolling(some).median().shift(1 - some).ffill()
+    stays_below = from_here[::-1].cummax()[::-1] < steady_ms
+    numbers = curve["call_number"][stays_below & (curve["compute_ms"] < steady_ms)]
+    call = int(numbers.iloc[0]) if len(numbers) else None
     return Overtaking(size, call, int(curve["call_number"].iloc[-1]))
 
 
