@@ -31,6 +31,11 @@ _DIFFERENCED = {
 }
 _RATES = ("/s", "numRecordsInPerSecond", "numRecordsOutPerSecond")
 _COUNTERS = ("numRecordsIn", "numRecordsOut")
+NOTE = (
+    "Plain names: our differences of cumulative counters, polled; `code`: gauges as Flink gives "
+    "them. A metric shows the overload when it is past a tenth of the way from its most extreme "
+    "value before to its usual one during, two polls in a row."
+)
 _MARGIN = 0.1
 _STEADY = 0.9
 
@@ -61,6 +66,11 @@ class Shown:
         if self.share_shown < _STEADY:
             return f"at times: shows it {self.share_shown:.0%} of the time"
         return "no"
+
+
+def label(column: str) -> str:
+    """What a column of `sample`, or a gauge, is called in tables."""
+    return _DIFFERENCED.get(column, column)
 
 
 def shown(surge: Surge) -> list[Shown]:
@@ -159,10 +169,7 @@ def table(setting: Setting) -> Table | None:
         ["metric", "before", "during", "shown after, s", "could be taken for health"],
         rows,
         pd.DataFrame(data),
-        f"Without offload; {setting.conditions.words}. Plain names: our differences of cumulative "
-        "counters, polled; `code`: gauges as Flink gives them. A metric shows the overload when it "
-        "is past a tenth of the way from its most extreme value before to its usual one during, "
-        "two polls in a row.",
+        f"Without offload; {setting.conditions.words}. {NOTE}",
     )
 
 

@@ -101,6 +101,17 @@ class Surge:
     def language(self) -> str | None:
         return self.record["language"] or None
 
+    @property
+    def is_ladder(self) -> bool:
+        """Whether its rate went up and down step by step."""
+        return bool(self.record["shape"].get("shape") == "ladder")
+
+    @property
+    def varied(self) -> dict[str, int] | None:
+        """What a sweep varied, and its value here."""
+        varied = self.record["varied"]
+        return varied if isinstance(varied, dict) else None
+
     @cached_property
     def conditions(self) -> Conditions:
         return Conditions.of(self.record)
@@ -269,10 +280,13 @@ def surges(e: Evidence) -> list[Surge]:
 def settings(found: Sequence[Surge]) -> list[Setting]:
     """Surges by conditions and, within, by method, language and how they ran; most arms first.
 
+    Those of a ladder of rates or of a sweep have tables of their own and are left out.
+
     A job made bigger or scaled out has another capacity by nature: it joins the setting that is
     otherwise its own, if there is just one.
     """
     groups: dict[Conditions, list[Surge]] = {}
+    found = [s for s in found if not (s.is_ladder or s.varied)]
     for s in found:
         if _sized_as_others(s):
             groups.setdefault(s.conditions, []).append(s)

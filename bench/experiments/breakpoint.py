@@ -1,0 +1,120 @@
+"""Where a job without help breaks: the rate doubles until it cannot keep up, and halves again;
+then the edge is found by bisection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.experiments import surge
+from bench.experiments.surge import Surge
+from bench.flink import Cluster
+from bench.records import Run, frames
+from bench.report.steps import Step, edge, steps
+from bench.reporters import Listener
+from flink_job.shapes import Ladder
+
+# With the capacity declared, the third step is at 80 % of it and the fourth at 160 %: as near to
+# health and as far into overload as doubling gets at once.
+FIRST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to offer.
+
+    Attributes:
+        capacity_per_s: declared capacity of the tokenizer, sentences/s; None: all it can.
+        first_per_s: the rate that is doubled.
+        doublings: how many times.
+        step_s: how long each rate lasts.
+        repetitions: of the whole ladder.
+        bisections: rates to try between the last that was kept up with and the first that was not.
+    """
+
+    capacity_per_s: float | None
+    first_per_s: float
+    doublings: int = 3
+    step_s: float = 5.0
+    repetitions: int = 1
+    bisections: int = 3
+
+    def ladder(self, base_per_s: float, doublings: int) -> Surge:
+        """The job that meets a ladder of rates, `base_per_s` its lowest."""
+        return Surge(
+            method="none",
+            shape=str(Ladder(base_per_s, self.step_s, doublings)),
+            length_s=self.step_s * (2 * doublings + 1),
+            capacity_per_s=self.capacity_per_s,
+        )
+
+
+def measure(
+    run: Run,
+    plan: Plan,
+    *,
+    push_ms: int | None = None,
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> tuple[float | None, float | None]:
+    """Run the ladder, then a short one around each rate that bisection asks for.
+
+    Args:
+        push_ms: have Flink push its metrics too, so often.
+
+    Returns:
+        The highest rate kept up with and the lowest that was not, sentences/s; None each where
+        the ladder did not get there, in which case nothing is bisected.
+
+    Raises:
+        SurgeFailed, FlinkError: see there.
+    """
+    total = plan.repetitions + plan.bisections
+    done = 0
+    with ExitStack() as stack:
+        listener = stack.enter_context(Listener()) if push_ms else None
+        settings = listener.settings(push_ms) if listener and push_ms else {}
+        on_progress("Flink starts", 0.0)
+        cluster = stack.enter_context(
+            Cluster(run.folder / "flink", task_managers=2, slots=1, settings=settings)
+        )
+
+        def meet(base_per_s: float, doublings: int, repetition: int, what: str) -> None:
+            nonlocal done
+            planned = replace(
+                plan.ladder(base_per_s, doublings), repetition=repetition, ordinal=done + 1
+            )
+
+            def on_start(start_at_s: float) -> None:
+                if listener:
+                    listener.record(run, planned.name, start_at_s)
+
+            def progress(seconds: float) -> None:
+                on_progress(what, (done + min(1.0, seconds / planned.length_s)) / total)
+
+            progress(0.0)
+            surge.drive(planned, run, cluster, None, None, progress, on_start)
+            if listener:
+                listener.pause()
+            done += 1
+
+        for repetition in range(1, plan.repetitions + 1):
+            meet(plan.first_per_s, plan.doublings, repetition, "doubling, then halving")
+        for number in range(plan.bisections):
+            kept, broke = edge(found(run.path))
+            if kept is None or broke is None:
+                break
+            middle = (kept + broke) / 2
+            meet(middle / 2, 1, number + 1, f"bisecting: {middle:,.0f} sentences/s")
+    return edge(found(run.path))
+
+
+def found(path: Path) -> Sequence[Step]:
+    """The steps of all ladders of a run, from its records."""
+    records = frames(path)
+    return [
+        step
+        for _, record in records["surge"].iterrows()
+        for step in steps(record, records["batch"][records["batch"]["surge"] == record["surge"]])
+    ]

@@ -1,0 +1,380 @@
+"""Where the job breaks and what shows it: the steps of a ladder of rates, Flink's metrics on each,
+and whether polling or pushing brings them sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report import metrics, surges
+from bench.report.evidence import Evidence
+from bench.report.metrics import Shown
+from bench.report.steps import Step, edge, steps
+from bench.report.style import SMALL, Plot, colour, draw, plain_log
+from bench.report.surges import Arm, Conditions, Setting, Surge
+from bench.report.table import ABSENT, Table, number, percent, time
+
+# What was pushed is differenced over as long as what is polled.
+_DIFFERENCED_OVER_MS = 240.0
+_QUEUE = "Shuffle.Netty.Input.Buffers.inputQueueLength"
+_IN_POOL = "Shuffle.Netty.Input.Buffers.inPoolUsage"
+_OUT_POOL = "Shuffle.Netty.Output.Buffers.outPoolUsage"
+
+# (vertex, metric as pushed, column of `sample` or gauge that is the same when polled)
+_BOTH_WAYS = (
+    ("tokenizer", "accumulateBusyTimeMs", "tokenizer_busy"),
+    ("tokenizer", "accumulateIdleTimeMs", "tokenizer_idle"),
+    ("source", "accumulateBackPressuredTimeMs", "source_backpressured"),
+    ("tokenizer", "inputQueueLength", f"tokenizer.{_QUEUE}"),
+    ("source", "outPoolUsage", f"source.{_OUT_POOL}"),
+)
+
+
+@dataclass(frozen=True)
+class Ladder(Surge):
+    """A job that met a ladder of rates; its surge is the steps that it could not keep up with."""
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        return steps(self.record, self.batches)
+
+    @cached_property
+    def window(self) -> tuple[float, float]:
+        """Begin and end of the overload by the schedule, ms; empty if there was none."""
+        broke = [s for s in self.steps if s.state == "broke"]
+        return (broke[0].start_s * 1000, broke[-1].end_s * 1000) if broke else (0.0, 0.0)
+
+    @property
+    def peak(self) -> Step:
+        """The step of the highest rate."""
+        return max(self.steps, key=lambda s: s.offered_per_s)
+
+
+def ladders(e: Evidence) -> list[Ladder]:
+    """All ladders, in the order they were run."""
+    return [Ladder(**vars(s)) for s in surges.surges(e) if s.is_ladder]
+
+
+def tables(e: Evidence) -> list[Table]:
+    """The edge, the steps of the first full ladder, the metrics, and poll against push; none
+    without ladders."""
+    found = ladders(e)
+    if not found:
+        return []
+    full = _full(found)
+    return [edge_table(found), steps_table(full[0]), *_metrics_tables(full), *push_tables(e, full)]
+
+
+def plots(e: Evidence) -> list[Plot]:
+    """The first full ladder over time."""
+    found = ladders(e)
+    return [over_time(_full(found)[0])] if found else []
+
+
+def _full(found: Sequence[Ladder]) -> list[Ladder]:
+    """The ladders of most steps: the others are those of the bisection."""
+    longest = max(len(s.steps) for s in found)
+    return [s for s in found if len(s.steps) == longest]
+
+
+def words(found: Sequence[Ladder]) -> str:
+    """Where the edge is, as a sentence without its end."""
+    kept, broke = edge(step for ladder in found for step in ladder.steps)
+    if broke is None:
+        return f"It kept up with all of it, {number(kept)} sentences/s and less"
+    if kept is None:
+        return f"It could not keep up even with {number(broke)} sentences/s"
+    return f"It keeps up with {number(kept)} sentences/s, not with {number(broke)}"
+
+
+def edge_table(found: Sequence[Ladder]) -> Table:
+    """Every rate offered while nothing was left over from before, lowest first."""
+    tried = sorted(
+        (s for ladder in found for s in ladder.steps if s.state != "catching up"),
+        key=lambda s: s.offered_per_s,
+    )
+    rates = {
+        s.offered_per_s: [x for x in tried if x.offered_per_s == s.offered_per_s] for s in tried
+    }
+    rows, data = [], []
+    for rate, of_rate in rates.items():
+        kept = sum(s.state == "kept up" for s in of_rate)
+        p50s, p99s = (
+            [x for x in v if x is not None]
+            for v in zip(*((s.p50_ms, s.p99_ms) for s in of_rate), strict=True)
+        )
+        rows.append(
+            [
+                f"{rate:,.0f}",
+                f"{np.median([s.served_per_s for s in of_rate]):,.0f}",
+                {len(of_rate): "yes", 0: "no"}.get(kept, f"{kept} of {len(of_rate)} times"),
+                number(float(np.median(p50s))) if p50s else ABSENT,
+                number(float(np.median(p99s))) if p99s else ABSENT,
+                f"{np.median([s.growth for s in of_rate]):+,.0f}",
+                str(len(of_rate)),
+            ]
+        )
+        data += [vars(s) | {"state": s.state} for s in of_rate]
+    return Table(
+        "breakpoint-edge",
+        "Where the job breaks",
+        ["offered, sentences/s", "served", "keeps up", "p50, ms", "p99, ms", "backlog", "steps"],
+        rows,
+        pd.DataFrame(data),
+        f"{words(found)}. {_said(found[0].conditions)}. A step breaks the job if more than 5 % of "
+        "what is due in it is left over; steps that begin with a backlog are left out. Latency of "
+        "the sentences due in the step, from due time to sink.",
+    )
+
+
+def _said(conditions: Conditions) -> str:
+    """The conditions without the rate, which is what varies."""
+    return conditions.words.split("; ", 1)[1]
+
+
+def steps_table(ladder: Ladder) -> Table:
+    """One column a step, in the order of time: rates, latency, and Flink's metrics."""
+    samples = ladder.samples
+    gauges = pd.DataFrame([g or {} for g in samples["gauges"]], index=samples.index)
+    at_s = samples["at_ms"] / 1000
+    rows: list[list[str]] = []
+
+    def row(label: str, cell: Callable[[Step], str]) -> None:
+        cells = [cell(s) for s in ladder.steps]
+        if any(c != ABSENT for c in cells):
+            rows.append([label, *cells])
+
+    def metric(label: str, column: pd.Series[Any] | None, form: Callable[[float], str]) -> None:
+        if column is not None:
+            row(label, lambda s: form(column[(at_s > s.start_s) & (at_s <= s.end_s)].median()))
+
+    row("**offered, sentences/s**", lambda s: f"{s.offered_per_s:,.0f}")
+    row("**served, sentences/s**", lambda s: f"{s.served_per_s:,.0f}")
+    row("**keeps up**", lambda s: {"kept up": "yes", "broke": "no"}.get(s.state, s.state))
+    row("latency p50, ms", lambda s: number(s.p50_ms))
+    row("latency p99, ms", lambda s: number(s.p99_ms))
+    for vertex in ("source", "tokenizer"):
+        for way in ("In", "Out"):
+            if vertex == "source" and way == "In":
+                continue  # a source has no input
+            name = f"{vertex}.numRecords{way}"
+            metric(f"{vertex}: records {way.lower()} /s", _rate(gauges.get(name), at_s), number)
+            metric(f"{vertex}: `numRecords{way}PerSecond`", gauges.get(f"{name}PerSecond"), number)
+        for what, flinks in (
+            ("busy", "busyTimeMsPerSecond"),
+            ("idle", "idleTimeMsPerSecond"),
+            ("backpressured", "backPressuredTimeMsPerSecond"),
+        ):
+            said = what.replace("backp", "back-p")
+            metric(f"{vertex}: {said}", samples[f"{vertex}_{what}"], percent)
+            metric(f"{vertex}: `{flinks}`", gauges.get(f"{vertex}.{flinks}"), number)
+        for flinks in ("softBackPressuredTimeMsPerSecond", "hardBackPressuredTimeMsPerSecond"):
+            metric(f"{vertex}: `{flinks}`", gauges.get(f"{vertex}.{flinks}"), number)
+        for flinks in (_QUEUE, _IN_POOL, _OUT_POOL):
+            if vertex == "source" and ".Input." in flinks:
+                continue
+            short = flinks.rsplit(".", 1)[1]
+            metric(f"{vertex}: `{short}`", gauges.get(f"{vertex}.{flinks}"), number)
+    return Table(
+        "breakpoint-steps",
+        "Step by step",
+        ["", *[f"{s.start_s:g}–{s.end_s:g} s" for s in ladder.steps]],
+        rows,
+        pd.DataFrame([vars(s) | {"state": s.state} for s in ladder.steps]),
+        "Medians over a step's polls. Plain names: differences of cumulative counters; `code`: "
+        f"gauges as Flink gives them. {_said(ladder.conditions)}.",
+    )
+
+
+def _rate(counter: pd.Series[Any] | None, at_s: pd.Series[Any]) -> pd.Series[Any] | None:
+    return None if counter is None else counter.diff() / at_s.diff()
+
+
+def _metrics_tables(full: Sequence[Ladder]) -> list[Table]:
+    broken = [s for s in full if s.window[1]]
+    if not broken:
+        return []
+    arm = Arm("no offload", broken)
+    made = metrics.table(Setting(broken[0].conditions, [arm]))
+    if made is None:
+        return []
+    begin, end = broken[0].window
+    before, during = (
+        next(s.offered_per_s for s in broken[0].steps if s.end_s * 1000 == begin),
+        broken[0].peak.offered_per_s,
+    )
+    note = (
+        f"Before: {number(before)} sentences/s, which it keeps up with; during: {number(during)}, "
+        f"from {begin / 1000:g} to {end / 1000:g} s. Measured from the moment that the schedule "
+        f"steps up. {metrics.NOTE} n = {len(broken)} ladders, medians."
+    )
+    return [replace(made, name="breakpoint-metrics", note=note)]
+
+
+def push_tables(e: Evidence, full: Sequence[Ladder]) -> list[Table]:
+    """Poll against push, if Flink pushed: the same metric, judged by the same rule."""
+    pushes = e.frames["push"]
+    rows, data = [], []
+    for vertex, pushed_name, polled_name in _BOTH_WAYS:
+        polled, pushed = [], []
+        for ladder in (s for s in full if s.window[1]):
+            mine = pushes[
+                (pushes["surge"] == ladder.record["surge"])
+                & (pushes["vertex"] == vertex)
+                & pushes["metric"].str.endswith(pushed_name)
+            ]
+            if mine.empty:
+                continue
+            polled += _shown(ladder, polled_name)
+            pushed += _shown(
+                replace(ladder, samples=as_samples(mine, polled_name, ladder.samples.columns)),
+                polled_name,
+            )
+        if not polled or not pushed:
+            continue
+        label = metrics.label(polled_name)
+        rows.append(
+            [
+                label,
+                *(_after(x) for x in (polled, pushed)),
+                *(_spacing(x) for x in (polled, pushed)),
+            ]
+        )
+        data += [
+            {"metric": label, "way": way, "delay_ms": x.delay_ms}
+            for way, xs in (("poll", polled), ("push", pushed))
+            for x in xs
+        ]
+    if not rows:
+        return []
+    return [
+        Table(
+            "breakpoint-push",
+            "Polled or pushed",
+            [
+                "metric",
+                "polled: shown after",
+                "pushed: shown after",
+                "polled every",
+                "pushed every",
+            ],
+            rows,
+            pd.DataFrame(data),
+            f"{_quicker(data)} Both ways at once, in the same jobs; the REST API against Flink's "
+            "StatsD reporter. Cumulative times are differenced over about 250 ms both ways. A push "
+            "is stamped when it arrives, a poll when it is sent.",
+        )
+    ]
+
+
+def as_samples(pushes: pd.DataFrame, column: str, columns: Iterable[str]) -> pd.DataFrame:
+    """One pushed metric in the form of `sample` records, `column` being what it is there.
+
+    Cumulative times, ms, become ratios 0..1; a dot in `column` makes it a gauge.
+    """
+    at, value = (pushes[c].to_numpy(dtype=float) for c in ("at_ms", "value"))
+    known: dict[str, Any] = {"at_ms": at, "gauges": [{} for _ in at]}
+    if "." in column:
+        known["gauges"] = [{column: v} for v in value]
+    else:
+        earlier = np.searchsorted(at, at - _DIFFERENCED_OVER_MS, side="right") - 1
+        gap = np.where(earlier >= 0, at - at[earlier], np.nan)
+        known[column] = ((value - value[earlier]) / gap).clip(0, 1)
+    return pd.DataFrame({c: known.get(c, np.nan) for c in columns}, index=range(len(at)))
+
+
+def _shown(ladder: Ladder, column: str) -> list[Shown]:
+    return [s for s in metrics.shown(ladder) if s.metric == metrics.label(column)]
+
+
+def _after(found: Sequence[Shown]) -> str:
+    delays = [s.delay_ms for s in found if s.delay_ms is not None]
+    if not delays:
+        return ABSENT
+    text = time(float(np.median(delays)))
+    return text if len(delays) < 2 else f"{text} ({time(min(delays))}–{time(max(delays))})"
+
+
+def _spacing(found: Sequence[Shown]) -> str:
+    return time(float(np.median(np.concatenate([np.diff(s.at_s) for s in found]))) * 1000)
+
+
+def _quicker(data: Sequence[dict[str, Any]]) -> str:
+    frame = pd.DataFrame(data).dropna()
+    first = {str(way): float(x["delay_ms"].min()) for way, x in frame.groupby("way")}
+    if len(first) < 2:
+        return "Only one way showed the overload."
+    quick, slow = sorted(first, key=lambda way: first[way])
+    return (
+        f"The {quick} is quicker: it shows the overload first after {time(first[quick])}, the "
+        f"{slow} after {time(first[slow])}."
+    )
+
+
+def over_time(ladder: Ladder) -> Plot:
+    """Rates, latency, and the metrics that show the overload, one below the other."""
+    samples = ladder.samples
+    gauges = pd.DataFrame([g or {} for g in samples["gauges"]], index=samples.index)
+    at_s = samples["at_ms"] / 1000
+    length_s = float(ladder.record["length_s"])
+
+    def share(ax: Any, vertex: str, what: str, flinks: str) -> None:
+        ax.plot(at_s, samples[f"{vertex}_{what}"], color=colour("python"), lw=1.3)
+        if (gauge := gauges.get(f"{vertex}.{flinks}")) is not None:
+            ax.plot(at_s, gauge / 1000, color=colour("scale"), lw=1.3)
+        ax.set_ylim(-0.04, 1.08)
+        ax.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+
+    def paint(figure: Any) -> None:
+        panels = figure.subplots(5, 1, sharex=True, height_ratios=[1.5, 1.3, 1, 1, 1])
+        begin, end = ladder.window
+        for ax, title in zip(
+            panels,
+            (
+                "sentences/s: offered (grey), through the tokenizer (blue)",
+                "latency from due time to sink, by due time",
+                "tokenizer busy",
+                "source back-pressured",
+                "buffers: tokenizer's input queue (blue), source's out-pool (pink)",
+            ),
+            strict=True,
+        ):
+            ax.axvspan(begin / 1000, end / 1000, color=colour("window"), zorder=0, linewidth=0)
+            ax.set_title(title, loc="left", fontsize=SMALL, color=colour("muted"), pad=3)
+        rates, latency, busy, pressed, queue = panels
+        edges = [x for s in ladder.steps for x in (s.start_s, s.end_s)]
+        rates.plot(
+            edges, [s.offered_per_s for s in ladder.steps for _ in range(2)], color=colour("none")
+        )
+        rates.plot(at_s, samples["processed_per_s"], color=colour("python"), lw=1.3)
+        rates.set_ylim(bottom=0)
+        rates.yaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
+        line = ladder.over_time
+        latency.plot(line["at_ms"] / 1000, line["p50_ms"], color=colour("python"), lw=1.3)
+        latency.set_yscale("log")
+        plain_log(latency.yaxis, " ms", seconds=True)
+        share(busy, "tokenizer", "busy", "busyTimeMsPerSecond")
+        share(pressed, "source", "backpressured", "backPressuredTimeMsPerSecond")
+        if (length := gauges.get(f"tokenizer.{_QUEUE}")) is not None:
+            queue.plot(at_s, length / max(1.0, length.max()), color=colour("python"), lw=1.3)
+        if (pool := gauges.get(f"source.{_OUT_POOL}")) is not None:
+            queue.plot(at_s, pool, color=colour("scale"), lw=1.3)
+        queue.set_ylim(-0.04, 1.08)
+        queue.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+        queue.set_xlabel("s since the job's start")
+        panels[-1].set_xlim(0, max(length_s, float(at_s.max()) if len(at_s) else 0.0))
+
+    return draw(
+        "breakpoint",
+        words([ladder]),
+        "The rate doubles and halves again; shaded: the step that the job cannot keep up with. "
+        "Blue: differences of cumulative counters, polled; pink: Flink's own gauge. Buffers in "
+        f"percent of the fullest seen (queue) and of the pool. {_said(ladder.conditions)}.",
+        paint,
+        6.4,
+    )
