@@ -16,7 +16,8 @@ _PUNCTUATION = "\x1e"
 class Batch(NamedTuple):
     """Sentences on their way to the tokenizer. Times are epoch ms.
 
-    `failure` is why a batch that was to be offloaded comes to the tokenizer after all.
+    `failure` is why a batch that was to be offloaded comes to the tokenizer after all; `answer` is
+    what a batch brings along that is done already.
     """
 
     number: int
@@ -25,6 +26,7 @@ class Batch(NamedTuple):
     due_last_ms: float
     sentences: list[str]
     failure: str | None = None
+    answer: tuple[Passage, list[list[str]]] | None = None
 
     @property
     def is_end(self) -> bool:

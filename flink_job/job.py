@@ -46,8 +46,12 @@ def build(env: StreamExecutionEnvironment, settings: JobSettings) -> None:
             .disable_chaining()
             .name(offload.CALLER)
         )
-        to_do = batches.union(called.get_side_output(offload.UNPLACED))
-        tokens = _flatmap(to_do.rebalance().process(Tokenizer(settings), Types.STRING()))
+        to_do = batches.union(called.get_side_output(offload.TO_TOKENIZER))
+        if settings.ordered:
+            ordering = offload.OrderingTokenizer(settings)
+            tokens = _flatmap(_by_lane(to_do, settings).process(ordering, Types.STRING()))
+        else:
+            tokens = _flatmap(to_do.rebalance().process(Tokenizer(settings), Types.STRING()))
         lines = tokens.connect(called).process(sink.CollectBoth(), Types.STRING())
     else:
         lines = _flatmap(

@@ -14,21 +14,21 @@ from typing import Any
 
 from pyflink.common import Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor
 
 from flink_job import tokenizer
 from flink_job.batch import Batch, Passage, emit, new_passage, now_ms
 from flink_job.calls import MOST_IN_FLIGHT, Calls
 from flink_job.control import Control
 from flink_job.lambda_client import LambdaClient
+from flink_job.order import AtOnce, InOrder, Outlet, Tokens, unfinished
 from flink_job.settings import JobSettings
 from flink_job.subtask import subtask_index
 from flink_job.tokenizer import Worker, close
 
 CALLER = "caller"
 
-# Batches that the caller could not place, on their way to the tokenizer.
-UNPLACED = OutputTag("unplaced", Types.PICKLED_BYTE_ARRAY())
+# What the caller hands on to the tokenizer.
+TO_TOKENIZER = OutputTag("to the tokenizer", Types.PICKLED_BYTE_ARRAY())
 
 # How often an operator looks for answers: while it waits for something else, and by timer when no
 # input comes. What an answer waits here is part of "sending downstream".
@@ -70,9 +70,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         settings = self._settings
         self._subtask = subtask_index(runtime_context)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
-        self._state = runtime_context.get_map_state(
-            MapStateDescriptor("in flight", Types.LONG(), Types.PICKLED_BYTE_ARRAY())
-        )
+        self._unfinished = unfinished(runtime_context)
         assert settings.function is not None
         client = LambdaClient(settings.endpoint_url, settings.region, connections=MOST_IN_FLIGHT)
         self._calls = Calls(client, settings.function, settings.cost, settings.call_timeout_ms)
@@ -110,12 +108,16 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         """Send `batch`, or do something else with it."""
 
     @abstractmethod
+    def _answered(self, batch: Batch, passage: Passage, tokens: Tokens) -> Iterator[Output]:
+        """Pass on a batch whose answer has come."""
+
+    @abstractmethod
     def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
         """Deal with a batch whose call brought no answer."""
 
     def _send(self, lane: int, batch: Batch) -> None:
         self._sentences.inc(len(batch.sentences))
-        self._state.put(batch.number, batch)
+        self._unfinished.put(batch.number, batch)
         self._calls.send(lane, batch, new_passage(batch, self._subtask))
 
     def _free_call(self, lane: int, patience_s: float) -> Generator[Output, None, bool]:
@@ -142,13 +144,12 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
                 yield from self._unanswered(lane, landed.batch, landed.passage)
             else:
                 self._answers_come = True
-                yield from emit(landed.passage, landed.tokens)
-            self._state.remove(landed.batch.number)
+                yield from self._answered(landed.batch, landed.passage, landed.tokens)
 
     def _send_restored(self, lane: int) -> None:
         """After a restart: put in flight again what the state says is in flight."""
         self._restored.add(lane)
-        for _, batch in list(self._state.items()):
+        for batch in list(self._unfinished.values()):
             self._calls.send(lane, batch, new_passage(batch, self._subtask))
 
     def _look_again_later(self, lane: int, ctx: KeyedProcessFunction.Context) -> None:
@@ -169,8 +170,14 @@ class OffloadingTokenizer(_Offloading):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
-        self._worker = Worker(self._settings.capacity_per_s, self._settings.cost)
+        settings = self._settings
+        self._worker = Worker(settings.capacity_per_s, settings.cost)
         self._share = Share()
+        self._outlet: Outlet = (
+            InOrder(runtime_context, self._unfinished, settings.max_parallelism)
+            if settings.ordered
+            else AtOnce(self._unfinished)
+        )
 
     def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
         if self._share.is_owed(self._control.directive.share):
@@ -185,6 +192,9 @@ class OffloadingTokenizer(_Offloading):
         self._sentences.inc(len(batch.sentences))
         yield from self._locally(lane, batch, new_passage(batch, self._subtask))
 
+    def _answered(self, batch: Batch, passage: Passage, tokens: Tokens) -> Iterator[Output]:
+        yield from self._outlet.done(batch, passage, tokens)
+
     def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
         passage.way = "fallback"
         passage.taken_at_ms = now_ms()
@@ -195,13 +205,14 @@ class OffloadingTokenizer(_Offloading):
         tokens = self._worker.tokenize(batch.sentences)
         while not self._worker.wait(_LOOK_S):
             yield from self._look(lane)
-        yield from emit(close(passage), tokens)
+        yield from self._outlet.done(batch, close(passage), tokens)
 
 
 class Caller(_Offloading):
     """Method "source": sends all that the source gives it, before the tokenizer has seen it.
 
-    What finds no free call, or comes back without an answer, goes on to the tokenizer.
+    What finds no free call, or comes back without an answer, goes on to the tokenizer. If order is
+    to be kept, so do the answers: there they find their place among what was done locally.
     """
 
     def __init__(self, settings: JobSettings) -> None:
@@ -211,7 +222,51 @@ class Caller(_Offloading):
         if (yield from self._free_call(lane, _CALLER_PATIENCE_S)):
             self._send(lane, batch)
         else:
-            yield UNPLACED, batch._replace(failure="no free call")
+            yield TO_TOKENIZER, batch._replace(failure="no free call")
+
+    def _answered(self, batch: Batch, passage: Passage, tokens: Tokens) -> Iterator[Output]:
+        if self._settings.ordered:
+            yield TO_TOKENIZER, batch._replace(answer=(passage, tokens))
+        else:
+            yield from emit(passage, tokens)
+        self._unfinished.remove(batch.number)
 
     def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
-        yield UNPLACED, batch._replace(failure=passage.failure)
+        yield TO_TOKENIZER, batch._replace(failure=passage.failure)
+        self._unfinished.remove(batch.number)
+
+
+class OrderingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
+    """The flatmap behind a caller when order is to be kept: does what has no answer yet, and lets
+    everything go on in source order."""
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        settings = self._settings
+        self._worker = Worker(settings.capacity_per_s, settings.cost)
+        self._subtask = subtask_index(runtime_context)
+        self._sentences = runtime_context.get_metrics_group().counter("sentences")
+        self._unfinished = unfinished(runtime_context)
+        self._outlet = InOrder(runtime_context, self._unfinished, settings.max_parallelism)
+        self._restored: set[int] = set()
+
+    def process_element(self, batch: Batch, ctx: KeyedProcessFunction.Context) -> Iterator[Output]:
+        lane = ctx.get_current_key()
+        if lane not in self._restored:
+            self._restored.add(lane)
+            for one in list(self._unfinished.values()):
+                yield from self._do(one)
+        yield from self._do(batch)
+
+    def _do(self, batch: Batch) -> Iterator[Output]:
+        if batch.answer is not None:
+            yield from self._outlet.done(batch, *batch.answer)
+            return
+        self._sentences.inc(len(batch.sentences))
+        passage = new_passage(batch, self._subtask)
+        tokens = self._worker.tokenize(batch.sentences)
+        while not self._worker.wait(1.0):
+            pass
+        yield from self._outlet.done(batch, close(passage), tokens)
