@@ -177,6 +177,10 @@ class Cluster:
         """Start one more TaskManager process and return its pid; it registers seconds later."""
         return self._start("taskmanager").pid
 
+    def task_manager_pids(self) -> list[int]:
+        """The processes of the TaskManagers, in the order of their start."""
+        return [process.pid for process in self._processes[1:]]
+
     def stop_task_managers(self, keep: int) -> None:
         """End all TaskManagers but the first `keep`."""
         for process in self._processes[1 + keep :]:

@@ -60,5 +60,8 @@ class JobSettings:
 
     @staticmethod
     def from_json(text: str) -> JobSettings:
-        """The inverse of `to_json`. Raises TypeError for an unknown or missing setting."""
-        return JobSettings(**json.loads(text))
+        """The inverse of `to_json`. Raises ValueError for an unknown or missing setting."""
+        try:
+            return JobSettings(**json.loads(text))
+        except TypeError as error:
+            raise ValueError(f"not JobSettings: {error}") from error
