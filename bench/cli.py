@@ -78,6 +78,24 @@ def _show(folders: Sequence[Path], *tables: str) -> None:
             click.echo(f"Noise: {said}.")
 
 
+def _show_made(folder: Path, kind: str) -> None:
+    """Print the tables that `bench.report.<kind>` makes, and write its plots beside the records."""
+    from importlib import import_module
+
+    from bench.report import evidence
+
+    room = import_module(f"bench.report.{kind}")
+    (e,) = evidence.load([folder])
+    for table in room.tables(e):
+        click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
+    for plot in room.plots(e):
+        plot.write(folder)
+        click.echo(f"\nplot: {folder / plot.name}.svg")
+    for _, said in e.noise():
+        click.echo(f"Noise: {said}.")
+    click.echo(f"records: {folder}/records.jsonl")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lambda-burst")
 def main() -> None:
@@ -244,6 +262,85 @@ def surge(
             main_job.calls(target, r, languages, on_step, sizes=(100,))
         surges.measure(target, r, planned, policy_name=policy, on_progress=on_step)
     click.echo(f"records: {r.path}\nshow them: bench report {r.name}")
+
+
+@main.command()
+@click.option(
+    "--capacity",
+    default=1500.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Declared, of the tokenizer, sentences/s; 0: as fast as it can (then give --first).",
+)
+@click.option("--first", type=click.FloatRange(min=1), help="First rate.  [default: capacity / 5]")
+@click.option(
+    "--doublings",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    help="How often the rate doubles.",
+)
+@click.option(
+    "--step-s",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=2),
+    help="Seconds that a rate lasts.",
+)
+@click.option(
+    "--bisections",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0, 10),
+    help="Rates to try between kept up and broken.",
+)
+@click.option(
+    "--repetitions",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    help="Of the doubling and halving.",
+)
+@click.option(
+    "--push-ms",
+    type=click.IntRange(min=1),
+    help="Have Flink push its metrics too, so often, by its StatsD reporter.",
+)
+def breakpoint(
+    capacity: float,
+    first: float | None,
+    doublings: int,
+    step_s: float,
+    bisections: int,
+    repetitions: int,
+    push_ms: int | None,
+) -> None:
+    """Find the rate at which the job breaks, and the metric that says so.
+
+    The offered rate doubles step by step and halves again; then bisection narrows the edge down.
+    For each step: rates, latency and Flink's metrics; for each metric: its value before and during
+    the overload, and how long after the overload began it showed it. Nothing is offloaded.
+
+    \b
+    Example: bench breakpoint --capacity 500 --push-ms 100
+    """
+    from bench.experiments import breakpoint as experiment
+    from bench.records import Run
+
+    if not (first or capacity):
+        raise click.UsageError("without a capacity, say where to start: --first 1000")
+    plan = experiment.Plan(
+        capacity_per_s=capacity or None,
+        first_per_s=first or capacity * experiment.FIRST_SHARE,
+        doublings=doublings,
+        step_s=step_s,
+        repetitions=repetitions,
+        bisections=bisections,
+    )
+    caps = {"capacity_per_s": capacity or None, "push_ms": push_ms}
+    with Run("breakpoint", caps=caps) as run, _steps() as on_step:
+        experiment.measure(run, plan, push_ms=push_ms, on_progress=on_step)
+    _show_made(run.folder, "breakpoint")
 
 
 @main.command()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bench import compare
-from bench.report import answer, calls, metrics, money, plots, surges
+from bench.report import answer, breakpoint, calls, metrics, money, plots, surges
 from bench.report.evidence import Evidence
 from bench.report.style import Plot
 from bench.report.table import Table
@@ -83,6 +83,7 @@ def content(e: Evidence) -> Content:
                 _there(metrics.table(setting)),
             )
         )
+    parts.append(Part("Breaking point", plots=breakpoint.plots(e), tables=breakpoint.tables(e)))
     others = [surges.surge_table(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
     bursts = surges.bursts(settings)
     parts += [
