@@ -7,8 +7,10 @@ the smoothed gauges are kept beside them to show how late they are.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from bench.flink import Rest
 
 # The JobManager fetches from the TaskManagers only when somebody asks, and answers with what it
 # had. So every poll asks twice, this far apart, and takes the second answer.
-_FETCH_S = 0.06
+FETCH_S = 0.06
 
 TIMES = ("accumulateBusyTimeMs", "accumulateIdleTimeMs", "accumulateBackPressuredTimeMs")
 GAUGES = (
@@ -68,10 +70,10 @@ def vertex_metrics(
     found: dict[str, list[float]] = {}
     for metric in rest.get(f"/jobs/{job}/vertices/{vertex}/metrics?get={query}"):
         name = metric["id"].split(".", 1)[1]
-        try:
-            found.setdefault(name, []).append(float(metric["value"]))
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            value = float(metric["value"])
+            if math.isfinite(value):  # a task that has just started has rates of NaN
+                found.setdefault(name, []).append(value)
     return found
 
 
@@ -108,7 +110,7 @@ class JobMonitor:
         the caller of method "source" takes counts as processed.
         """
         self._rest.get(f"/jobs/{self._job}/vertices/{self._source}/metrics?get=0.numRecordsOut")
-        time.sleep(_FETCH_S)
+        time.sleep(FETCH_S)
         now_s = time.time() - self._start_at_s
         source = self._read("source", self._source, 1)
         tokenizer = self._read("tokenizer", self._tokenizer, self._subtasks)
