@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -341,6 +341,73 @@ def breakpoint(
     with Run("breakpoint", caps=caps) as run, _steps() as on_step:
         experiment.measure(run, plan, push_ms=push_ms, on_progress=on_step)
     _show_made(run.folder, "breakpoint")
+
+
+@main.command()
+@click.argument("address")
+@click.option("--job", help="Id, its beginning, or name.  [default: the one that runs]")
+@click.option("--vertex", help="Part of a vertex's name.  [default: all vertices]")
+@click.option(
+    "--every",
+    type=click.IntRange(min=50),
+    metavar="MS",
+    help="Between polls.  [default: as often as the cluster's own figures change]",
+)
+@click.option("--for", "seconds", type=click.FloatRange(min=0), help="Then stop.")
+@click.option("--record", type=click.File("a"), help="Append JSON lines to this file; - prints.")
+def metrics(
+    address: str,
+    job: str | None,
+    vertex: str | None,
+    every: int | None,
+    seconds: float | None,
+    record: IO[str] | None,
+) -> None:
+    """Watch the metrics of any running Flink job, at the ADDRESS of its REST API.
+
+    Records per second and busy, idle and back-pressured shares are differences of cumulative
+    counters, not Flink's smoothed gauges, so a surge shows at the next poll. Until Ctrl-C, or until
+    the job has ended.
+
+    \b
+    Example: bench metrics localhost:8081
+    Example: bench metrics flink.example:8081 --vertex tokenizer --every 500 --record job.jsonl
+    """
+    import json
+    import time
+
+    from bench import watch
+    from bench.flink import Rest, poll
+
+    rest = Rest(address)
+    job_id, name = watch.find_job(rest, job)
+    watched = watch.Watch(rest, job_id, watch.find_vertices(rest, job_id, vertex))
+    refresh_ms = watch.refresh_ms(rest)
+    every_ms = every or max(250.0, refresh_ms)
+    click.echo(f"{name} ({job_id}), every {every_ms:g} ms", err=True)
+    if every_ms < refresh_ms:
+        click.echo(
+            f"This cluster's figures change every {refresh_ms:g} ms only "
+            "(metrics.fetcher.update-interval): polls in between repeat them.",
+            err=True,
+        )
+    if record is None:
+        click.echo(watch.header())
+    end_s = time.monotonic() + seconds if seconds is not None else float("inf")
+    try:
+        for now_s in poll(every_ms / 1000):
+            state = watch.state(rest, job_id)
+            if watch.has_ended(state) or now_s > end_s:
+                break
+            for row in watched.sample():
+                if record is None:
+                    click.echo(watch.line(row))
+                else:
+                    record.write(json.dumps({"job": job_id, **row}) + "\n")
+                    record.flush()
+    except KeyboardInterrupt:
+        return
+    click.echo(f"{name} is {state}", err=True)
 
 
 @main.command()

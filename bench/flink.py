@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import shutil
@@ -101,9 +102,12 @@ class Rest:
         except urllib.error.HTTPError as error:
             kind = NotReady if error.code == HTTPStatus.SERVICE_UNAVAILABLE else FlinkError
             raise kind(f"{verb} {path}: {error.code} {error.read()[:300]!r}") from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise NotReady(f"no Flink answers at {self.url}: {error}") from error
-        return json.loads(text) if text else None
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            raise FlinkError(f"{self.url} answers, but not as Flink's REST API does") from None
 
     def vertices(self, job: str) -> dict[str, str]:
         """Vertex name → vertex id, of the job `job`, in topological order."""
