@@ -18,7 +18,7 @@ from bench.stats import Floats, weighted_quantiles
 PARTS = ("waiting", "shipping", "bring_up", "computing", "sending")
 """The parts of a batch's latency, in the order of its way; `<part>_ms` in the records."""
 
-_POINTS = 400_000
+_POINTS = 250_000
 BIN_MS = 250.0
 _BACK_TO_NORMAL = 2.0
 
@@ -27,7 +27,7 @@ _BACK_TO_NORMAL = 2.0
 class Sentences:
     """Latencies by sentence: arrays of equal length, ordered by batch.
 
-    Up to 400,000 sentences each has a point of weight 1. Beyond, a batch gets fewer points,
+    Up to 250,000 sentences each has a point of weight 1. Beyond, a batch gets fewer points,
     each for several neighbouring sentences, and its weight says how many.
     """
 

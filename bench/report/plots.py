@@ -413,11 +413,12 @@ _PART_LABELS = {
 
 def parts(setting: Setting) -> Plot | None:
     """The mean parts of an offloaded batch's latency, stacked: all of them, and the slowest."""
-    arms = [a for a in setting.arms if a.language and _offloaded(a) is not None]
+    offloaded = {a.label: _offloaded(a) for a in setting.arms if a.language}
+    arms = [a for a in setting.arms if len(offloaded.get(a.label, ()))]
     if not arms:
         return None
-    means = {a.label: _part_means(a) for a in arms}
-    slowest = {a.label: _part_means(a, slowest=0.05) for a in arms}
+    means = {a.label: _part_means(offloaded[a.label]) for a in arms}
+    slowest = {a.label: _part_means(offloaded[a.label], slowest=0.05) for a in arms}
     pooled = pd.DataFrame([m for m, _ in means.values()]).mean()
     largest = max(PARTS, key=lambda p: pooled[p])
     title = (
@@ -474,20 +475,20 @@ def parts(setting: Setting) -> Plot | None:
     )
 
 
-def _offloaded(a: Arm) -> pd.DataFrame | None:
-    """Offloaded batches due in the surge, all repetitions, with `total_ms`."""
+def _offloaded(a: Arm) -> pd.DataFrame:
+    """Parts and `total_ms` of the offloaded batches due in the surge, of all repetitions."""
+    columns = [f"{p}_ms" for p in PARTS]
     chosen = []
     for s in a.surges:
         due = s.batches["due_first_ms"]
         inside = (due >= s.window[0]) & (due < s.window[1]) & (s.batches["way"] == "offloaded")
-        chosen.append(s.batches[inside])
-    found = pd.concat(chosen)
-    return found.assign(total_ms=found["sink_ms"] - found["due_first_ms"]) if len(found) else None
+        found = s.batches.loc[inside, columns]
+        found["total_ms"] = (s.batches["sink_ms"] - due)[inside]
+        chosen.append(found)
+    return pd.concat(chosen)
 
 
-def _part_means(a: Arm, slowest: float = 1.0) -> tuple[pd.Series[float], int]:
-    found = _offloaded(a)
-    assert found is not None
+def _part_means(found: pd.DataFrame, slowest: float = 1.0) -> tuple[pd.Series[float], int]:
     if slowest < 1:
         found = found[found["total_ms"] >= found["total_ms"].quantile(1 - slowest)]
     means = pd.Series({p: float(found[f"{p}_ms"].fillna(0).mean()) for p in PARTS})
