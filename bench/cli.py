@@ -344,6 +344,57 @@ def breakpoint(
 
 
 @main.command()
+@click.argument(
+    "parameter",
+    type=click.Choice(("batch-size", "poll-ms", "rate", "parallelism", "in-flight", "memory")),
+)
+@click.argument("values", type=_Sizes())
+@click.option(
+    "--language",
+    default="python",
+    show_default=True,
+    type=click.Choice(_LANGUAGES),
+    help="Of the function.",
+)
+@click.option("--repetitions", default=1, show_default=True, help="Of each value.")
+@_measuring
+def sweep(
+    parameter: str,
+    values: tuple[int, ...],
+    language: str,
+    repetitions: int,
+    stack: str | None,
+    region: str | None,
+    seed: int,
+) -> None:
+    """Run a surge for each of several VALUES of one parameter, all else being equal.
+
+    The operator offloads; where the parameter matters without offload too, the same surge runs
+    without. batch-size: sentences in a batch. poll-ms: time between two looks at the metrics. rate:
+    of the surge, times the rate before. parallelism: subtasks, load growing with them. in-flight:
+    calls at once. memory: of the function, in MB. Values take turns in random order.
+
+    \b
+    Example: bench sweep batch-size 10,30,100,300
+    Example: bench sweep memory 128,512,1769 --language java
+    """
+    from bench import doctor
+    from bench.experiments import sweep as experiment
+    from bench.lambdas.target import open_target
+    from bench.records import Run
+
+    doctor.require("javac", *([] if stack else doctor.PARTS))
+    planned = experiment.plan(parameter, values, language, repetitions, seed)
+    with (
+        open_target(stack, region) as target,
+        Run("sweep", target=target, languages=[language], seed=seed, suffix=parameter) as r,
+        _steps() as on_step,
+    ):
+        experiment.measure(target, r, planned, on_step)
+    _show_made(r.folder, "sweep")
+
+
+@main.command()
 @click.argument("address")
 @click.option("--job", help="Id, its beginning, or name.  [default: the one that runs]")
 @click.option("--vertex", help="Part of a vertex's name.  [default: all vertices]")

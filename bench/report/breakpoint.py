@@ -151,7 +151,12 @@ def steps_table(ladder: Ladder) -> Table:
 
     def metric(label: str, column: pd.Series[Any] | None, form: Callable[[float], str]) -> None:
         if column is not None:
-            row(label, lambda s: form(column[(at_s > s.start_s) & (at_s <= s.end_s)].median()))
+
+            def cell(s: Step) -> str:
+                inside = column[(at_s > s.start_s) & (at_s <= s.end_s)].dropna()
+                return form(float(inside.median())) if len(inside) else ABSENT
+
+            row(label, cell)
 
     row("**offered, sentences/s**", lambda s: f"{s.offered_per_s:,.0f}")
     row("**served, sentences/s**", lambda s: f"{s.served_per_s:,.0f}")

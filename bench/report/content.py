@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bench import compare
-from bench.report import answer, breakpoint, calls, metrics, money, plots, surges
+from bench.report import answer, breakpoint, calls, metrics, money, plots, surges, sweep
 from bench.report.evidence import Evidence
 from bench.report.style import Plot
 from bench.report.table import Table
@@ -84,6 +84,7 @@ def content(e: Evidence) -> Content:
             )
         )
     parts.append(Part("Breaking point", plots=breakpoint.plots(e), tables=breakpoint.tables(e)))
+    parts.append(Part("Sweeps", plots=sweep.plots(e), tables=sweep.tables(e)))
     others = [surges.surge_table(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
     bursts = surges.bursts(settings)
     parts += [

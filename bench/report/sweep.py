@@ -1,0 +1,166 @@
+"""What one parameter does: the surge with each of its values, a table and a plot a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.report import surges
+from bench.report.evidence import NAMES as LANGUAGE_NAMES
+from bench.report.evidence import Evidence
+from bench.report.style import Plot, colour, draw, label_ends, plain_log
+from bench.report.surges import Arm, Surge
+from bench.report.table import ABSENT, Table, count, percent, time, times
+
+NAMES = {
+    "batch-size": "sentences in a batch",
+    "poll-ms": "time between two polls of the metrics, ms",
+    "rate": "rate in the surge, times the rate before",
+    "parallelism": "subtasks of the tokenizer",
+    "in-flight": "calls in flight, at most",
+    "memory": "memory of the function, MB",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value: its surges with offload and without."""
+
+    value: int
+    offload: Arm | None
+    none: Arm | None
+
+
+def sweeps(e: Evidence) -> dict[str, list[Point]]:
+    """The points of each parameter swept, smallest value first."""
+    found: dict[tuple[str, int], list[Surge]] = {}
+    for s in surges.surges(e):
+        if s.varied:
+            ((name, value),) = s.varied.items()
+            found.setdefault((name, int(value)), []).append(s)
+    made: dict[str, list[Point]] = {}
+    for (name, value), of_value in sorted(found.items()):
+        arms = (
+            Arm(label, mine) if (mine := [s for s in of_value if (s.method == "none") == alone])
+            else None
+            for label, alone in (("offload", False), ("no offload", True))
+        )  # fmt: skip
+        made.setdefault(name, []).append(Point(value, *arms))
+    return made
+
+
+def tables(e: Evidence) -> list[Table]:
+    """One table a parameter."""
+    return [_table(name, points) for name, points in sweeps(e).items()]
+
+
+def plots(e: Evidence) -> list[Plot]:
+    """One plot a parameter, if it has several values."""
+    return [_plot(name, points) for name, points in sweeps(e).items() if len(points) > 1]
+
+
+def _table(name: str, points: Sequence[Point]) -> Table:
+    columns = {
+        "p50, ms": ("p50_ms", None),
+        "p95, ms": ("p95_ms", None),
+        "**p99, ms**": ("p99_ms", None),
+        "detected, ms": ("detection_ms", None),
+        "normal again, ms": ("recovery_ms", None),
+        "offloaded": ("share_offloaded", percent),
+        "calls": ("calls", count),
+        "cold starts": ("cold_starts", count),
+    }
+    rows, data = [], []
+    for p in points:
+        cells = [
+            ABSENT if p.offload is None else p.offload.text(measure, *filter(None, [form]))
+            for measure, form in columns.values()
+        ]
+        arms = [a for a in (p.offload, p.none) if a]
+        ledger = " / ".join(
+            f"{sum(sum(a.values(x)) for a in arms):,.0f}" for x in ("lost", "duplicated", "wrong")
+        )
+        alone = p.none.text("p99_ms") if p.none else ABSENT
+        rows.append([f"{p.value:,}", alone, _smaller(p), *cells, ledger])
+        data.append(surges.measures(arms).assign(**{name.replace("-", "_"): p.value}))
+    head = [
+        NAMES[name],
+        "no offload: p99, ms",
+        "p99 without ÷ with",
+        *columns,
+        "lost / dup. / wrong",
+    ]
+    keep = [i for i in range(len(head)) if any(row[i] != ABSENT for row in rows)]
+    return Table(
+        f"sweep-{name}",
+        f"Sweep: {NAMES[name]}",
+        [head[i] for i in keep],
+        [[row[i] for i in keep] for row in rows],
+        pd.concat(data, ignore_index=True),
+        f"Of the sentences due during the surge. {_said(name, points)}",
+    )
+
+
+def _smaller(p: Point) -> str:
+    if p.none is None or p.offload is None:
+        return ABSENT
+    setting = surges.Setting(p.none.surges[0].conditions, [p.none, p.offload])
+    ratio = surges.ratio_to_baseline(setting, p.offload)
+    return times(ratio, digits=1) if ratio else ABSENT
+
+
+def _said(name: str, points: Sequence[Point]) -> str:
+    arms = [a for p in points for a in (p.offload, p.none) if a]
+    language = next((a.language for a in arms if a.language), None)
+    counts = {len(a.surges) for a in arms}
+    n = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    offload = f"Offload by the operator to {LANGUAGE_NAMES[language]}. " if language else ""
+    return (
+        f"{offload}Apart from what varies: {arms[0].surges[0].conditions.words}. "
+        f"n = {n} surge{'' if counts == {1} else 's'} a value and method, in random order."
+    )
+
+
+def _plot(name: str, points: Sequence[Point]) -> Plot:
+    def line(arm: str, measure: str) -> list[tuple[int, float]]:
+        values = [(p.value, a.value(measure)) for p in points if (a := getattr(p, arm))]
+        return [(x, y) for x, y in values if y is not None]
+
+    lines = [
+        ("no offload, p99", line("none", "p99_ms"), colour("none"), "-"),
+        ("offload, p99", line("offload", "p99_ms"), colour(_language(points)), "-"),
+        ("offload, p50", line("offload", "p50_ms"), colour(_language(points)), (0, (1, 1.4))),
+    ]
+    p99 = dict(lines[1][1])
+    title = f"Sweep: {NAMES[name]}"
+    if len(p99) > 1:
+        best, worst = min(p99, key=lambda x: p99[x]), max(p99, key=lambda x: p99[x])
+        title = (
+            f"{name} {best:,} keeps the surge's p99 at {time(p99[best])}, "
+            f"{worst:,} at {time(p99[worst])}"
+        )
+
+    def paint(figure: Any) -> None:
+        ax = figure.subplots()
+        for _, values, c, style in lines:
+            if values:
+                ax.plot(*zip(*values, strict=True), color=c, ls=style, marker="o", ms=4)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        plain_log(ax.yaxis, " ms", seconds=True)
+        ticks = [p.value for p in points]
+        ax.set_xticks(ticks, [f"{x:,}" for x in ticks])
+        ax.minorticks_off()
+        ax.set_xlim(ticks[0] * 0.85, ticks[-1] * (ticks[-1] / ticks[0]) ** 0.6)
+        ax.set_xlabel(NAMES[name])
+        ax.set_ylabel("latency in the surge")
+        label_ends(ax, [(*values[-1], label, c) for label, values, c, _ in lines if values])
+
+    return draw(f"sweep-{name}", title, _said(name, points), paint)
+
+
+def _language(points: Sequence[Point]) -> str | None:
+    return next((p.offload.language for p in points if p.offload), None)
