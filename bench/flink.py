@@ -252,15 +252,16 @@ class Cluster:
     def running(self, job: str) -> bool:
         """Whether every task of the job runs. Raises FlinkError when one has failed."""
         detail = self.rest.get(f"/jobs/{job}")
-        if detail["state"] in ("FAILED", "FAILING", "RESTARTING", "CANCELED"):
+        # A restart alone is no failure: the adaptive scheduler also restarts to use more slots.
+        if detail["state"] in ("FAILED", "FAILING", "CANCELED") or self.failure(job):
             raise FlinkError(f"job {detail['name']} is {detail['state']}: {self.failure(job)}")
         return all(v["status"] == "RUNNING" for v in detail["vertices"])
 
     def failure(self, job: str) -> str:
-        """The root exception of a failed job, its first lines."""
+        """The root exception of the job's last failure, its first lines; empty without one."""
         history = self.rest.get(f"/jobs/{job}/exceptions").get("exceptionHistory", {})
         entries = history.get("entries") or [{}]
-        return str(entries[0].get("stacktrace", "no exception recorded"))[:3000]
+        return str(entries[0].get("stacktrace", ""))[:3000]
 
     def cancel(self, job: str) -> None:
         """Ask Flink to cancel the job."""
@@ -280,7 +281,7 @@ class Cluster:
         options: dict[str, Any] = {
             # JDK 17+ hides internals that Flink and the embedded interpreter reach for; the wheel
             # knows which.
-            "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
+            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} -Djava.io.tmpdir={tmp}",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": free_port(),
             "jobmanager.bind-host": "127.0.0.1",

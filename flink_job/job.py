@@ -92,15 +92,18 @@ def _by_lane(batches: DataStream, settings: JobSettings) -> KeyedStream:
 def _lane_keys(lanes: int) -> list[int]:
     """One key a lane, such that `lanes` subtasks get one lane each, and half as many get two.
 
-    Flink hashes a key to a key group and gives each subtask a range of those.
+    Flink hashes a key, which PyFlink wraps in a Row, to a key group, and gives each subtask a range
+    of those.
     """
-    group_of = get_gateway().jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment
+    gateway = get_gateway()
+    flink = gateway.jvm.org.apache.flink
     keys: dict[int, int] = {}
     key = 0
     while len(keys) < lanes:
-        keys.setdefault(
-            group_of.assignToKeyGroup(key, _MAX_PARALLELISM) * lanes // _MAX_PARALLELISM, key
-        )
+        row = flink.types.Row(1)
+        row.setField(0, key)
+        group = flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup(row, _MAX_PARALLELISM)
+        keys.setdefault(group * lanes // _MAX_PARALLELISM, key)
         key += 1
     return [keys[lane] for lane in range(lanes)]
 

@@ -124,7 +124,11 @@ def test_what_was_in_flight_in_a_killed_task_manager_comes_out_once(
 ) -> None:
     planned = replace(SHORT, method="operator", language="python", length_s=12.0)
     output = tmp_path / "output"
-    with Cluster(tmp_path / "flink", task_managers=3, slots=1) as cluster, Controller() as control:
+    notice_soon = {"heartbeat.timeout": "10 s", "heartbeat.interval": "2 s"}
+    with (
+        Cluster(tmp_path / "flink", task_managers=3, slots=1, settings=notice_soon) as cluster,
+        Controller() as control,
+    ):
         settings = planned.job_settings(target, control.address, str(output))
         job = cluster.submit("flink_job.job", "--settings", settings.to_json())
         wait_until(lambda: cluster.running(job), 90, "all tasks running")
