@@ -21,6 +21,7 @@ from bench.report.table import ABSENT, Table, number, percent, time
 
 # What was pushed is differenced over as long as what is polled.
 _DIFFERENCED_OVER_MS = 240.0
+_TWICE_MS = 1.0
 _QUEUE = "Shuffle.Netty.Input.Buffers.inputQueueLength"
 _IN_POOL = "Shuffle.Netty.Input.Buffers.inPoolUsage"
 _OUT_POOL = "Shuffle.Netty.Output.Buffers.outPoolUsage"
@@ -282,7 +283,9 @@ def as_samples(pushes: pd.DataFrame, column: str, columns: Iterable[str]) -> pd.
 
     Cumulative times, ms, become ratios 0..1; a dot in `column` makes it a gauge.
     """
-    at, value = (pushes[c].to_numpy(dtype=float) for c in ("at_ms", "value"))
+    # Flink 2.3 sends a task's gauges twice, microseconds apart.
+    once = pushes[~(pushes["at_ms"].diff() < _TWICE_MS)]
+    at, value = (once[c].to_numpy(dtype=float) for c in ("at_ms", "value"))
     known: dict[str, Any] = {"at_ms": at, "gauges": [{} for _ in at]}
     if "." in column:
         known["gauges"] = [{column: v} for v in value]
