@@ -45,19 +45,16 @@ def _relief(settings: Sequence[Setting]) -> list[str]:
         return []
     setting = settings[0]
     base = setting.baseline
-    ratios = {
-        a.label: surges.ratio_to_baseline(setting, a)
-        for a in setting.arms
-        if a.method == "operator"
-    }
-    found = {label: r for label, r in ratios.items() if r is not None}
+    ratios = [
+        (a, surges.ratio_to_baseline(setting, a)) for a in setting.arms if a.method == "operator"
+    ]
+    found = [(a, r) for a, r in ratios if r is not None]
     if base is None or not found:
         return []
-    least = min(r.value for r in found.values())
+    least = min(r.value for _, r in found)
     verb = "absorbs" if least >= 10 else "relieves" if least > 1.1 else "does not relieve"
     each = ", ".join(
-        f"{label} {time(_arm(setting, label).value('p99_ms'))} ({r.value:,.0f}× lower)"
-        for label, r in found.items()
+        f"{_who(a)} {time(a.value('p99_ms'))} ({r.value:,.0f}× lower)" for a, r in found
     )
     wrong = sum(
         value
@@ -134,11 +131,16 @@ def _fastest_by_length(settings: Sequence[Setting]) -> str:
     parts = []
     for group in surges.bursts(settings)[:1]:
         for s in group:
-            arms = {a.label: a.value("p99_ms") for a in s.arms if a.method == "operator"}
-            known = {label: v for label, v in arms.items() if v is not None}
+            known = {
+                _who(a): v
+                for a in s.arms
+                if a.method == "operator" and (v := a.value("p99_ms")) is not None
+            }
             if len(known) > 1:
-                best = min(known, key=lambda label: known[label])
-                parts.append(f"{s.conditions.duration_s:g} s {best} (p99 {time(known[best])})")
+                best = min(known.values())
+                near = [who for who, v in known.items() if v < _NOTABLE * best]
+                who = "none in particular" if len(near) == len(known) else _or(near)
+                parts.append(f"{s.conditions.duration_s:g} s {who} (p99 {time(best)})")
     return ", ".join(parts)
 
 
@@ -258,27 +260,23 @@ def _overtaking(e: Evidence) -> str:
 
 def _scaling_out(settings: Sequence[Setting]) -> list[str]:
     """From which burst length scaling out beats offloading, if that was measured."""
-    verdicts: list[tuple[float, float, float]] = []
-    for s in settings:
-        offload = [v for a in s.arms if a.method == "operator" and (v := a.value("p99_ms"))]
-        scaled = [
-            v for a in s.arms if a.method.startswith("scale-out") and (v := a.value("p99_ms"))
-        ]
-        if offload and scaled:
-            verdicts.append((s.conditions.duration_s, min(offload), min(scaled)))
+    verdicts = surges.against_scaling_out(settings)
     if not verdicts:
         return []
-    verdicts.sort()
     wins = [length for length, ours, theirs in verdicts if theirs < ours]
     lengths = ", ".join(
         f"{length:g} s: {time(ours)} offloaded, {time(theirs)} scaled out"
         for length, ours, theirs in verdicts
     )
-    conclusion = (
-        f"it wins from bursts of {min(wins):g} s on"
-        if wins and all(length >= min(wins) for length, ours, theirs in verdicts if theirs < ours)
-        else "it wins at none of the burst lengths measured"
-    )
+    longer = [length for length, _, _ in verdicts if wins and length >= wins[0]]
+    if not wins:
+        conclusion = "it wins at none of the burst lengths measured"
+    elif wins == longer:
+        conclusion = f"it wins from bursts of {wins[0]:g} s on"
+    else:
+        conclusion = (
+            f"it wins at bursts of {_and([f'{x:g} s' for x in wins])}, not at all longer ones"
+        )
     return [f"**Or scale out?** By p99, {conclusion} ({lengths})."]
 
 
@@ -364,8 +362,9 @@ def _few(a: Sequence[float], b: Sequence[float]) -> str:
     return f" (n = {n}: an observation, not a proof)" if n < stats.MIN_FOR_INTERVAL else ""
 
 
-def _arm(setting: Setting, label: str) -> Arm:
-    return next(a for a in setting.arms if a.label == label)
+def _who(arm: Arm) -> str:
+    """The arm without its method, where the text speaks of offloading anyway."""
+    return arm.label.removeprefix("operator, ")
 
 
 def _upper(text: str) -> str:

@@ -452,7 +452,7 @@ def parts(setting: Setting) -> Plot | None:
             ax.set_title(what, loc="left", fontsize=SMALL, color=colour("muted"))
             ax.grid(axis="y", visible=False)
             ax.spines["left"].set_visible(False)
-        axes[1].set_xlabel("ms from due time to sink, mean of the batches' first sentences")
+        axes[1].set_xlabel("ms from due time to sink, mean")
         shown = [p for p in _PART_LABELS if max(m[p] for m, _ in slowest.values()) > 0]
         figure.legend(
             handles=[axes[0].barh(0, 0, color=colour(p), label=_PART_LABELS[p]) for p in shown],
@@ -591,7 +591,7 @@ def bursts(group: Sequence[Setting]) -> Plot:
             a = line[0][2]
             ax.plot(
                 [p[0] for p in line], [p[1] for p in line], color=_arm_colour(a),
-                ls=_arm_style(a), marker="o", ms=4,
+                ls=_arm_style(a), marker="o", ms=4, label=a.label,
             )  # fmt: skip
         ax.set_xscale("log")
         ax.set_yscale("log")
@@ -599,21 +599,27 @@ def bursts(group: Sequence[Setting]) -> Plot:
         lengths = [s.conditions.duration_s for s in group]
         ax.set_xticks(lengths, [f"{x:g}" for x in lengths])
         ax.minorticks_off()
-        ax.set_xlim(min(lengths) * 0.85, max(lengths) * 3.4)
         ax.set_xlabel("length of the burst, s")
         ax.set_ylabel("p99 in the surge")
-        label_ends(
-            ax,
-            [
-                (line[-1][0], line[-1][1], label, _arm_colour(line[-1][2]))
-                for label, line in lines.items()
-                if line
-            ],
-        )
+        figure.legend(
+            loc="outside upper left", ncols=2, frameon=False, fontsize=SMALL, handlelength=2.2,
+            columnspacing=1.2,
+        )  # fmt: skip
 
     return draw(
         "bursts",
-        "How long a burst is worth offloading",
+        _bursts_title(group),
         f"p99 of the sentences due in the burst. {group[0].conditions.words}, and other lengths.",
         paint,
     )
+
+
+def _bursts_title(group: Sequence[Setting]) -> str:
+    """Whether, and from which length on, scaling out beats offloading by p99."""
+    measured = surges.against_scaling_out(group)
+    wins = [length for length, offloaded, scaled in measured if scaled < offloaded]
+    if not measured:
+        return "The longer the burst, the more there is to absorb"
+    if not wins:
+        return "Offloading beats scaling out at every burst length measured"
+    return f"Scaling out beats offloading from bursts of {wins[0]:g} s on"

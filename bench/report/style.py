@@ -137,14 +137,19 @@ def draw(
 
 
 def plain_log(axis: Any, unit: str = "", seconds: bool = False) -> None:
-    """A logarithmic axis with numbers people write: 0.1, 1, 10, 1,000; ms from 1,000 on as s."""
+    """A logarithmic axis with numbers people write: 0.1, 1, 10, 1,000; ms from 1,000 on as s.
+
+    To be called when the data are drawn.
+    """
 
     def text(x: float, _: int) -> str:
         if seconds and x >= 1000:
             return f"{x / 1000:,g} s"
         return f"{x:,g}{unit}"
 
-    axis.set_major_locator(ticker.LogLocator(base=10, numticks=12))
+    low, high = axis.get_view_interval()
+    subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)  # few decades: more than their ends
+    axis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=12))
     axis.set_major_formatter(ticker.FuncFormatter(text))
     axis.set_minor_locator(ticker.NullLocator())
 

@@ -295,7 +295,7 @@ def settings(found: Sequence[Surge]) -> list[Setting]:
             homes = [c for c in groups if _load(c) == _load(s.conditions)]
             groups.setdefault(homes[0] if len(homes) == 1 else s.conditions, []).append(s)
     made = [Setting(c, _arms(group)) for c, group in groups.items()]
-    return sorted(made, key=lambda s: -len(s.arms))
+    return sorted(made, key=lambda s: (-len(s.arms), -s.conditions.duration_s))
 
 
 def _sized_as_others(s: Surge) -> bool:
@@ -520,3 +520,16 @@ def bursts_table(group: Sequence[Setting]) -> Table:
 def burst_labels(group: Sequence[Setting]) -> list[str]:
     """The arms of all settings, each once, in their order."""
     return list(dict.fromkeys(a.label for s in group for a in s.arms))
+
+
+def against_scaling_out(found: Sequence[Setting]) -> list[tuple[float, float, float]]:
+    """(length of the burst in s, lowest p99 of offloading, of scaling out), shortest burst first,
+    where both were measured."""
+    rows = []
+    for s in found:
+        p99 = [(a.method, v) for a in s.arms if (v := a.value("p99_ms")) is not None]
+        offloaded = [v for method, v in p99 if method == "operator"]
+        scaled = [v for method, v in p99 if method.startswith("scale-out")]
+        if offloaded and scaled:
+            rows.append((s.conditions.duration_s, min(offloaded), min(scaled)))
+    return sorted(rows)
