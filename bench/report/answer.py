@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -84,14 +85,14 @@ def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         said.append(recovery.words)
     by_length = _fastest_by_length(settings)
     if by_length:
-        said.append(f"by burst length: {by_length}")
+        said.append(f"lowest p99 by burst length: {by_length}")
     return [f"**Which language.** {_upper('; '.join(said))}."] if said else []
 
 
 def _fastest_by_size(e: Evidence, column: str) -> str:
     """Runs of batch sizes with the same fastest language, those that cannot be told apart named."""
     warm = calls.at_main_memory(calls.steady(e))
-    best: list[tuple[int, str]] = []
+    best: list[tuple[float, str]] = []
     for size in sorted(warm["sentences"].unique()):
         of_size = warm[warm["sentences"] == size]
         samples = {
@@ -107,41 +108,37 @@ def _fastest_by_size(e: Evidence, column: str) -> str:
             for x, values in samples.items()
             if x == first or not _differ(stats.ratio(values, samples[first]))
         ]
-        none_stands_out = len(equal) == len(samples)
-        winner = "none in particular" if none_stands_out else _or([NAMES[x] for x in equal])
-        best.append((int(size), winner))
+        best.append((float(size), _winner([NAMES[x] for x in equal], len(samples))))
+    return _ranges(best, "sentence")
+
+
+def _winner(equal: Sequence[str], of: int) -> str:
+    return "none in particular" if len(equal) == of else _or(equal)
+
+
+def _ranges(best: Sequence[tuple[float, str]], unit: str) -> str:
+    """Neighbours with the same winner as one range, e.g. "1–10 sentences Python"."""
     parts = []
-    for i, (size, winner) in enumerate(best):
-        if i and winner == best[i - 1][1]:
-            continue
-        last = max(s for s, w in best[i:] if w == winner and _unbroken(best, i, s))
-        parts.append(
-            f"{size:,}–{last:,} sentences {winner}"
-            if last > size
-            else f"{size:,} {_plural(size)} {winner}"
-        )
+    for winner, group in groupby(best, key=lambda x: x[1]):
+        at = [x for x, _ in group]
+        span = f"{at[0]:,g}" if len(at) == 1 else f"{at[0]:,g}–{at[-1]:,g}"
+        parts.append(f"{span} {unit}{'' if span == '1' or unit == 's' else 's'} {winner}")
     return ", ".join(parts)
-
-
-def _unbroken(best: Sequence[tuple[int, str]], start: int, size: int) -> bool:
-    return len({w for s, w in best[start:] if s <= size}) == 1
 
 
 def _fastest_by_length(settings: Sequence[Setting]) -> str:
-    parts = []
-    for group in surges.bursts(settings)[:1]:
-        for s in group:
-            known = {
-                _who(a): v
-                for a in s.arms
-                if a.method == "operator" and (v := a.value("p99_ms")) is not None
-            }
-            if len(known) > 1:
-                best = min(known.values())
-                near = [who for who, v in known.items() if v < _NOTABLE * best]
-                who = "none in particular" if len(near) == len(known) else _or(near)
-                parts.append(f"{s.conditions.duration_s:g} s {who} (p99 {time(best)})")
-    return ", ".join(parts)
+    """Ranges of burst lengths with the same lowest p99."""
+    best = []
+    for s in [s for group in surges.bursts(settings)[:1] for s in group]:
+        known = {
+            _who(a): v
+            for a in s.arms
+            if a.method == "operator" and (v := a.value("p99_ms")) is not None
+        }
+        if len(known) > 1:
+            near = [who for who, v in known.items() if v < _NOTABLE * min(known.values())]
+            best.append((s.conditions.duration_s, _winner(near, len(known))))
+    return _ranges(best, "s")
 
 
 @dataclass(frozen=True)
