@@ -31,6 +31,7 @@ format: setup  ## put the Python code into its one format
 perf: setup  ## what our own code costs: tokenizers, local service, switched-off offload
 	@$(BIN)/python -m functions.speed
 	@$(BIN)/python -m bench.perf.service
+	@$(BIN)/python -m bench.perf.offload
 
 report: setup  ## tables, plots and one HTML page from the newest runs in results/
 	$(BIN)/bench report
