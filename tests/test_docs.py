@@ -30,7 +30,14 @@ def test_the_readme_names_every_verb_of_make_and_no_other() -> None:
     assert TARGETS - {"help"} == NAMED_TARGETS - {"help"}
 
 
-@pytest.mark.parametrize("line", re.findall(r"^\| `bench ([^`]+)` \|", README, re.M))
+EXAMPLES = re.findall(r"^\| `bench ([^`]+)` \|", README, re.M)
+
+
+def test_every_command_has_one_row_with_an_example() -> None:
+    assert sorted(line.split()[0] for line in EXAMPLES) == COMMANDS
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
 def test_the_readmes_examples_are_lines_that_the_command_understands(line: str) -> None:
     name, *arguments = line.split()
     command = main.commands[name]
