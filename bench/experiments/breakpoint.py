@@ -12,7 +12,7 @@ from bench.experiments import surge
 from bench.experiments.surge import Surge
 from bench.flink import Cluster
 from bench.records import Run, frames
-from bench.report.steps import Step, edge, steps
+from bench.report.steps import Step, ascent, edge, steps
 from bench.reporters import Listener
 from flink_job.shapes import Ladder
 
@@ -111,10 +111,11 @@ def measure(
 
 
 def found(path: Path) -> Sequence[Step]:
-    """The steps of all ladders of a run, from its records."""
+    """The steps up of all ladders of a run, from its records."""
     records = frames(path)
+    batches = dict(list(records["batch"].groupby("surge")))
     return [
         step
         for _, record in records["surge"].iterrows()
-        for step in steps(record, records["batch"][records["batch"]["surge"] == record["surge"]])
+        for step in ascent(steps(record, batches[record["surge"]]))
     ]

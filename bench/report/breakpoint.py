@@ -14,7 +14,7 @@ import pandas as pd
 from bench.report import metrics, surges
 from bench.report.evidence import Evidence
 from bench.report.metrics import Shown
-from bench.report.steps import Step, edge, steps
+from bench.report.steps import Step, ascent, edge, steps
 from bench.report.style import SMALL, Plot, colour, draw, plain_log
 from bench.report.surges import Arm, Conditions, Setting, Surge
 from bench.report.table import ABSENT, Table, number, percent, time
@@ -38,7 +38,7 @@ _BOTH_WAYS = (
 
 @dataclass(frozen=True)
 class Ladder(Surge):
-    """A job that met a ladder of rates; its surge is the steps that it could not keep up with."""
+    """A job that met a ladder of rates; its surge is the steps on the way up that broke it."""
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -47,7 +47,7 @@ class Ladder(Surge):
     @cached_property
     def window(self) -> tuple[float, float]:
         """Begin and end of the overload by the schedule, ms; empty if there was none."""
-        broke = [s for s in self.steps if s.state == "broke"]
+        broke = [s for s in ascent(self.steps) if s.state == "broke"]
         return (broke[0].start_s * 1000, broke[-1].end_s * 1000) if broke else (0.0, 0.0)
 
     @property
@@ -85,7 +85,7 @@ def _full(found: Sequence[Ladder]) -> list[Ladder]:
 
 def words(found: Sequence[Ladder]) -> str:
     """Where the edge is, as a sentence without its end."""
-    kept, broke = edge(step for ladder in found for step in ladder.steps)
+    kept, broke = edge(step for ladder in found for step in ascent(ladder.steps))
     if broke is None:
         return f"It kept up with all of it, {number(kept)} sentences/s and less"
     if kept is None:
@@ -94,21 +94,17 @@ def words(found: Sequence[Ladder]) -> str:
 
 
 def edge_table(found: Sequence[Ladder]) -> Table:
-    """Every rate offered while nothing was left over from before, lowest first."""
-    tried = sorted(
-        (s for ladder in found for s in ladder.steps if s.state != "catching up"),
-        key=lambda s: s.offered_per_s,
-    )
-    rates = {
-        s.offered_per_s: [x for x in tried if x.offered_per_s == s.offered_per_s] for s in tried
-    }
+    """Every rate on the way up, offered while nothing was left over, lowest first."""
+    by_rate: dict[float, list[Step]] = {}
+    for ladder in found:
+        for s in ascent(ladder.steps):
+            if s.state != "catching up":
+                by_rate.setdefault(s.offered_per_s, []).append(s)
     rows, data = [], []
-    for rate, of_rate in rates.items():
+    for rate, of_rate in sorted(by_rate.items()):
         kept = sum(s.state == "kept up" for s in of_rate)
-        p50s, p99s = (
-            [x for x in v if x is not None]
-            for v in zip(*((s.p50_ms, s.p99_ms) for s in of_rate), strict=True)
-        )
+        p50s = [s.p50_ms for s in of_rate if s.p50_ms is not None]
+        p99s = [s.p99_ms for s in of_rate if s.p99_ms is not None]
         rows.append(
             [
                 f"{rate:,.0f}",
@@ -128,8 +124,8 @@ def edge_table(found: Sequence[Ladder]) -> Table:
         rows,
         pd.DataFrame(data),
         f"{words(found)}. {_said(found[0].conditions)}. A step breaks the job if more than 5 % of "
-        "what is due in it is left over; steps that begin with a backlog are left out. Latency of "
-        "the sentences due in the step, from due time to sink.",
+        "what is due in it is left over; the way down, and steps that begin with a backlog, are "
+        "left out. Latency of the sentences due in the step, from due time to sink.",
     )
 
 

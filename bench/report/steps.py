@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -78,14 +78,20 @@ def steps(record: Any, batches: pd.DataFrame) -> list[Step]:
     return found
 
 
-def edge(found: Iterable[Step]) -> tuple[float | None, float | None]:
+def ascent(found: Sequence[Step]) -> list[Step]:
+    """The steps up to the highest rate: those after it have what it left behind to do."""
+    peak = max(range(len(found)), key=lambda i: found[i].offered_per_s)
+    return list(found[: peak + 1])
+
+
+def edge(tried: Iterable[Step]) -> tuple[float | None, float | None]:
     """The highest rate that was kept up with, and the lowest above it that was not; each None if
-    there is none. A rate that did both did not keep up."""
-    found = list(found)
-    broke = min((s.offered_per_s for s in found if s.state == "broke"), default=None)
-    kept = [
-        s.offered_per_s
-        for s in found
-        if s.state == "kept up" and (broke is None or s.offered_per_s < broke)
-    ]
-    return max(kept, default=None), broke
+    there is none.
+
+    A hiccup of the machine can break a job at any rate, but nothing makes it serve more than it
+    can: so a rate that was kept up with once speaks for itself and for all below.
+    """
+    tried = list(tried)
+    kept = max((s.offered_per_s for s in tried if s.state == "kept up"), default=None)
+    broke = [s.offered_per_s for s in tried if s.state == "broke"]
+    return kept, min((rate for rate in broke if kept is None or rate > kept), default=None)
