@@ -344,7 +344,7 @@ def over_time(ladder: Ladder) -> Plot:
                 "latency from due time to sink, by due time",
                 "tokenizer busy",
                 "source back-pressured",
-                "buffers: tokenizer's input queue (blue), source's out-pool (pink)",
+                "tokenizer's input queue (blue), source's out-pool (pink)",
             ),
             strict=True,
         ):
