@@ -85,13 +85,28 @@ def test_too_few_rounds_say_absent_instead_of_guessing(tmp_path: Path) -> None:
     assert table.data["p99"].isna().all()
 
 
-def test_the_newest_run_of_each_language_is_chosen(tmp_path: Path) -> None:
+def test_the_newest_run_of_each_language_is_chosen_and_a_failed_one_only_for_want_of_another(
+    tmp_path: Path,
+) -> None:
     old = synthetic.run(tmp_path, "python")
-    new = old.rename(tmp_path / old.name.replace("20261122", "20251122"))
+    old = old.rename(tmp_path / old.name.replace("20261122", "20251122"))
     newest = synthetic.run(tmp_path, "python")
     java = synthetic.run(tmp_path, "java")
     assert evidence.newest(tmp_path, {"run"}) == [newest, java]
-    assert evidence.find([new.name], tmp_path) == [new]
+    for run in (newest, java):
+        file = run / records.FILE_NAME
+        file.write_text(file.read_text().replace('"ok":true', '"ok":false'))
+    assert evidence.newest(tmp_path, {"run"}) == [old, java]
+    assert evidence.find([old.name], tmp_path) == [old]
+
+
+def test_a_run_that_called_no_function_goes_with_its_machine(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    alone = synthetic.write(tmp_path / "20261122T110000Z-breakpoint", iter([]), target=None)
+    (group,) = evidence.load([alone, *runs])
+    assert len(group.runs) == 4
+    assert group.where.startswith("local process")
 
 
 def test_the_command_prints_what_it_writes(

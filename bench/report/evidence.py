@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from bench import machine, records
 
 LANGUAGES = ("python", "java", "node")
 NAMES = {"python": "Python", "java": "Java", "node": "Node"}
+
+_LONGEST_END = 4096
 
 Frames = dict[str, pd.DataFrame]
 
@@ -42,7 +45,7 @@ class Evidence:
     @property
     def where(self) -> str:
         """What ran where, e.g. "local process (not AWS) on Xeon, 2 cores"."""
-        run = self.runs[0]
+        run = next((r for r in self.runs if r["target"]), self.runs[0])
         label = run["target"] or "no function called"
         if label == "local process":
             label = "local process (real runtimes on this machine, not AWS)"
@@ -100,6 +103,8 @@ def _brief(error: str, longest: int = 140) -> str:
 def load(folders: Sequence[Path]) -> list[Evidence]:
     """The runs in `folders`, pooled by kind of target, region and machine; largest first.
 
+    A run that called no function goes with the others of its machine.
+
     Raises:
         NoRuns: there are none.
         RecordsUnreadable: one of them holds no records of this version.
@@ -115,24 +120,29 @@ def load(folders: Sequence[Path]) -> list[Evidence]:
         groups.setdefault(key, []).append(_named(frames, str(head["run"])))
     if not groups:
         raise NoRuns("no runs yet: `bench run python` makes one")
+    for key in [key for key in groups if key[0] is None]:
+        for home in [k for k in groups if k[0] is not None and k[2:] == key[2:]][:1]:
+            groups[home] += groups.pop(key)
     pooled = [Evidence(_pool(group)) for group in groups.values()]
     return sorted(pooled, key=lambda e: -sum(map(len, e.frames.values())))
 
 
 def newest(results: Path, commands: Iterable[str] | None = None) -> list[Path]:
-    """The newest run of each command, set of languages, and target, oldest first.
+    """The newest run of each command, language and target, oldest first.
+
+    A run that failed, or has not ended, counts only where there is no other.
 
     Args:
         results: the folder of all runs.
         commands: only runs of these; None for all.
     """
+    found = [(folder, head) for folder in records.find_runs(results) if (head := _head(folder))]
     chosen: dict[tuple[Any, ...], Path] = {}
-    for folder in records.find_runs(results):
-        head = _head(folder)
-        if head and (commands is None or head["command"] in commands):
-            what = (head["command"], *sorted(head["languages"]), head["target"], head["region"])
-            chosen[what] = folder
-    return sorted(chosen.values())
+    for folder, head in sorted(found, key=lambda x: (_ended_well(x[0]), x[0])):
+        if commands is None or head["command"] in commands:
+            for language in head["languages"] or [None]:
+                chosen[head["command"], language, head["target"], head["region"]] = folder
+    return sorted(set(chosen.values()))
 
 
 def find(names: Sequence[str], results: Path) -> list[Path]:
@@ -156,6 +166,13 @@ def _head(folder: Path) -> dict[str, Any] | None:
     with (folder / records.FILE_NAME).open(encoding="utf-8") as file:
         line = file.readline()
     return json.loads(line) if line.endswith("\n") else None
+
+
+def _ended_well(folder: Path) -> bool:
+    with (folder / records.FILE_NAME).open("rb") as file:
+        file.seek(max(0, file.seek(0, SEEK_END) - _LONGEST_END))
+        last = file.read().rstrip().rpartition(b"\n")[2]
+    return b'"kind":"end","ok":true' in last
 
 
 def _named(frames: Frames, run: str) -> Frames:
