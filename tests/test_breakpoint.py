@@ -176,6 +176,23 @@ def test_the_tables_say_where_it_breaks_and_what_shows_it(broken: Evidence) -> N
     assert "The push is quicker" in push.note
 
 
+@pytest.mark.parametrize(
+    ("capacity", "says"),
+    [(5000.0, "It kept up with all of it"), (150.0, "could not keep up even with 200")],
+)
+def test_a_ladder_without_an_edge_says_so(capacity: float, says: str, tmp_path: Path) -> None:
+    def facts() -> Records:
+        yield "surge", surge_record(ladder())
+        yield from served(ladder(), capacity)
+        yield from polled(ladder(), capacity, smoothed_s=2.4)
+
+    (e,) = evidence.load([synthetic.write(tmp_path / "20261122T100000Z-breakpoint", facts())])
+    edges, steps = breakpoint.tables(e)
+    assert says in edges.note and len(steps.columns) == 8
+    (plot,) = breakpoint.plots(e)
+    assert says in plot.title
+
+
 def test_what_is_pushed_is_differenced_over_as_long_as_what_is_polled(broken: Evidence) -> None:
     (found,) = breakpoint.ladders(broken)
     samples = breakpoint.as_samples(

@@ -51,6 +51,11 @@ class Ladder(Surge):
         return (broke[0].start_s * 1000, broke[-1].end_s * 1000) if broke else (0.0, 0.0)
 
     @property
+    def broke_from_health(self) -> bool:
+        """Whether there is an overload, and a time before it to compare with."""
+        return self.window[0] > 0
+
+    @property
     def peak(self) -> Step:
         """The step of the highest rate."""
         return max(self.steps, key=lambda s: s.offered_per_s)
@@ -198,7 +203,7 @@ def _rate(counter: pd.Series[Any] | None, at_s: pd.Series[Any]) -> pd.Series[Any
 
 
 def _metrics_tables(full: Sequence[Ladder]) -> list[Table]:
-    broken = [s for s in full if s.window[1]]
+    broken = [s for s in full if s.broke_from_health]
     if not broken:
         return []
     arm = Arm("no offload", broken)
@@ -224,7 +229,7 @@ def push_tables(e: Evidence, full: Sequence[Ladder]) -> list[Table]:
     rows, data = [], []
     for vertex, pushed_name, polled_name in _BOTH_WAYS:
         polled, pushed = [], []
-        for ladder in (s for s in full if s.window[1]):
+        for ladder in (s for s in full if s.broke_from_health):
             mine = pushes[
                 (pushes["surge"] == ladder.record["surge"])
                 & (pushes["vertex"] == vertex)
