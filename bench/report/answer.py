@@ -297,7 +297,7 @@ def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     if not said:
         return []
     text = f"**How sure.** {_upper('; '.join(said))}. Intervals are 95 % bootstrap intervals. "
-    if all(r["target"] == "local process" for r in e.runs):
+    if {r["target"] for r in e.runs} <= {"local process", None}:
         text += (
             "The functions ran as local processes with AWS's own runtime clients: ratios between "
             "languages carry over better than milliseconds, and the network to AWS is not in them."

@@ -83,8 +83,8 @@ def _content(c: Content) -> str:
 
 
 def _part(part: Part) -> str:
-    # a single plot shares its row with the first table
-    beside = 1 if len(part.plots) == 1 else 0
+    # a single plot shares its row with the first table, if that is narrow enough
+    beside = 1 if len(part.plots) == 1 and part.tables and _width(part.tables[0]) < 75 else 0
     row = "\n".join([*map(_figure, part.plots), *map(_table, part.tables[:beside])])
     return "\n".join(
         [
@@ -95,6 +95,11 @@ def _part(part: Part) -> str:
             "</section>",
         ]
     )
+
+
+def _width(table: Table) -> int:
+    """Characters of the widest row there could be."""
+    return sum(max(map(len, column)) for column in zip(*table.rows, strict=True))
 
 
 def _paragraphs(texts: Iterable[str]) -> Iterable[str]:
