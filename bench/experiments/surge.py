@@ -146,7 +146,11 @@ def drive(
         try:
             start_at_s = _start(surge, cluster, controller, job)
             on_start(start_at_s)
-            monitor = JobMonitor(cluster.rest, job, shape.count, start_at_s, surge.scaled_to)
+
+            def due(t_s: float) -> int:
+                return shape.count(min(t_s, surge.length_s))
+
+            monitor = JobMonitor(cluster.rest, job, due, start_at_s, surge.scaled_to)
             relief = _relief(surge, cluster, controller, job)
             _steer(surge, run, cluster, job, monitor, policy, relief, progress)
             if (state := cluster.state(job)) != "FINISHED":
