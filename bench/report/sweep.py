@@ -85,7 +85,8 @@ def _table(name: str, points: Sequence[Point]) -> Table:
         )
         alone = p.none.text("p99_ms") if p.none else ABSENT
         rows.append([f"{p.value:,}", alone, _smaller(p), *cells, ledger])
-        data.append(surges.measures(arms).assign(**{name.replace("-", "_"): p.value}))
+        value = {name.replace("-", "_"): p.value}
+        data += [fact | value for fact in surges.measures(arms).to_dict("records")]
     head = [
         NAMES[name],
         "no offload: p99, ms",
@@ -99,8 +100,8 @@ def _table(name: str, points: Sequence[Point]) -> Table:
         f"Sweep: {NAMES[name]}",
         [head[i] for i in keep],
         [[row[i] for i in keep] for row in rows],
-        pd.concat(data, ignore_index=True),
-        f"Of the sentences due during the surge. {_said(name, points)}",
+        pd.DataFrame(data),
+        f"Of the sentences due during the surge. {_said(points)}",
     )
 
 
@@ -112,14 +113,16 @@ def _smaller(p: Point) -> str:
     return times(ratio, digits=1) if ratio else ABSENT
 
 
-def _said(name: str, points: Sequence[Point]) -> str:
+def _said(points: Sequence[Point]) -> str:
+    """The conditions that all values share, and how often they were measured."""
     arms = [a for p in points for a in (p.offload, p.none) if a]
     language = next((a.language for a in arms if a.language), None)
+    said = [a.surges[0].conditions.words.split("; ") for a in arms]
     counts = {len(a.surges) for a in arms}
     n = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     offload = f"Offload by the operator to {LANGUAGE_NAMES[language]}. " if language else ""
     return (
-        f"{offload}Apart from what varies: {arms[0].surges[0].conditions.words}. "
+        f"{offload}{'; '.join(x for x in said[0] if all(x in other for other in said))}. "
         f"n = {n} surge{'' if counts == {1} else 's'} a value and method, in random order."
     )
 
@@ -159,7 +162,7 @@ def _plot(name: str, points: Sequence[Point]) -> Plot:
         ax.set_ylabel("latency in the surge")
         label_ends(ax, [(*values[-1], label, c) for label, values, c, _ in lines if values])
 
-    return draw(f"sweep-{name}", title, _said(name, points), paint)
+    return draw(f"sweep-{name}", title, _said(points), paint)
 
 
 def _language(points: Sequence[Point]) -> str | None:
