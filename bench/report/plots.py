@@ -309,9 +309,9 @@ def timeline(setting: Setting) -> Plot | None:
     return draw(
         "timeline",
         title,
-        f"Line: median of each {latency.BIN_MS:g} ms, band: up to its latest sentence; first of "
-        f"{n} repetition{'s' if n > 1 else ''}. Shaded: the surge. Bar: offloading as decided, "
-        "darker with the share; ▾ marks the first decision that says “overloaded”. "
+        f"Line: median of each {latency.BIN_MS:g} ms, band: up to its latest sentence"
+        f"{f'; first of {n} repetitions' if n > 1 else ''}. Shaded: the surge. "
+        "Bar: offloading as decided, darker with the share; ▾ marks the first decision that says “overloaded”. "
         f"{setting.conditions.words}.",
         paint,
         0.8 + 1.35 * len(offloading),
@@ -378,8 +378,8 @@ def methods(setting: Setting) -> Plot | None:
     return draw(
         "methods",
         title,
-        f"Median of each {latency.BIN_MS:g} ms by due time, first of {n} "
-        f"repetition{'s' if n > 1 else ''}. {setting.conditions.words}.",
+        f"Median of each {latency.BIN_MS:g} ms by due time"
+        f"{f', first of {n} repetitions' if n > 1 else ''}. {setting.conditions.words}.",
         lambda figure: _paint_methods(figure, setting),
         HEIGHT_IN * 1.3,
     )
@@ -422,7 +422,7 @@ def parts(setting: Setting) -> Plot | None:
     pooled = pd.DataFrame([m for m, _ in means.values()]).mean()
     largest = max(PARTS, key=lambda p: pooled[p])
     title = (
-        f"Most of an offloaded batch's time is {_PART_LABELS[largest]}: "
+        f"The largest part of an offloaded batch's time is {_PART_LABELS[largest]}: "
         f"{pooled[largest] / pooled.sum():.0%}"
     )
 

@@ -506,13 +506,17 @@ def bursts_table(group: Sequence[Setting]) -> Table:
     for s in group:
         by = {a.label: a.text("p99_ms") for a in s.arms}
         rows.append([f"{s.conditions.duration_s:g} s", *[by.get(x, ABSENT) for x in labels]])
-    data = [measures(s.arms).assign(duration_s=s.conditions.duration_s) for s in group]
+    data = [
+        fact | {"duration_s": s.conditions.duration_s}
+        for s in group
+        for fact in measures(s.arms).to_dict("records")
+    ]
     return Table(
         "bursts",
         "Latency against burst length",
         ["length of the burst: p99, ms", *labels],
         rows,
-        pd.concat(data, ignore_index=True),
+        pd.DataFrame(data),
         f"{group[0].conditions.words}, and other lengths of the burst.",
     )
 
