@@ -311,7 +311,8 @@ def timeline(setting: Setting) -> Plot | None:
         title,
         f"Line: median of each {latency.BIN_MS:g} ms, band: up to its latest sentence"
         f"{f'; first of {n} repetitions' if n > 1 else ''}. Shaded: the surge. "
-        "Bar: offloading as decided, darker with the share; ▾ marks the first decision that says “overloaded”. "
+        "Bar: offloading as decided, darker with the share; ▾ marks the first decision that "
+        "says “overloaded”. "
         f"{setting.conditions.words}.",
         paint,
         0.8 + 1.35 * len(offloading),
