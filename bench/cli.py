@@ -3,6 +3,8 @@ so that `bench --help` and `bench serve` stay light."""
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +102,8 @@ def _show_made(folder: Path, kind: str) -> None:
 @click.version_option(package_name="lambda-burst")
 def main() -> None:
     """Can AWS Lambda absorb a Flink job's bursts, and in which language should the function be?"""
+    # Being told to end is an orderly way out: what was started is ended, what was measured is kept.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 @main.command()

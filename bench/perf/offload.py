@@ -17,7 +17,7 @@ from bench.records import Run, read
 
 ROUNDS = 4
 OFFERED_PER_S = 200_000
-LENGTH_S = 1.0
+LENGTH_S = 0.3
 LIMIT = 0.95  # of the plain flatmap's throughput: the least that this project allows itself
 PLAIN: Method = "none"
 SWITCHED_OFF: Method = "operator"
