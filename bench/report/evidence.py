@@ -26,7 +26,7 @@ class NoRuns(click.ClickException):
     """There is nothing to report on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Runs of one kind of target on one machine, their records pooled.
 

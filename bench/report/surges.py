@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -253,7 +253,8 @@ class Setting:
         )
 
 
-def surges(e: Evidence) -> list[Surge]:
+@lru_cache(maxsize=1)
+def surges(e: Evidence) -> tuple[Surge, ...]:
     """All surges of the evidence that have batches, in the order they were run."""
     by = {
         kind: dict(list(e.frames[kind].groupby("surge", sort=False)))
@@ -263,7 +264,7 @@ def surges(e: Evidence) -> list[Surge]:
     def one(kind: str, name: str) -> pd.Series[Any] | None:
         return by[kind][name].iloc[-1] if name in by[kind] else None
 
-    return [
+    return tuple(
         Surge(
             record,
             by["batch"][record["surge"]],
@@ -274,7 +275,7 @@ def surges(e: Evidence) -> list[Surge]:
         )
         for _, record in e.frames["surge"].iterrows()
         if record["surge"] in by["batch"]
-    ]
+    )
 
 
 def settings(found: Sequence[Surge]) -> list[Setting]:
