@@ -19,6 +19,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib import ticker
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 WIDTH_IN, HEIGHT_IN = 4.5, 3.3
 SMALL = 9.2
@@ -44,6 +46,9 @@ COLOURS = {
     "sending": ("#86b9b4", "#6fa8a3"),
     "remainder": ("#c9a0a0", "#8f6a6a"),
 }
+
+
+_PNG_DPI = 160
 
 
 def colour(name: str | None) -> str:
@@ -129,8 +134,10 @@ def draw(
             paint(figure)
             _settle(figure)
             svg, png = io.StringIO(), io.BytesIO()
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-            figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+            # not savefig, which draws everything once more to find out where it is
+            FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+            figure.set_dpi(_PNG_DPI)
+            FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
         finally:
             plt.close(figure)
     return Plot(name, title, caption, svg.getvalue(), png.getvalue())
