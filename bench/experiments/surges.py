@@ -23,8 +23,8 @@ from flink_job.shapes import parse
 
 # A surge to twice the capacity: without help, the wait grows by a second each second. The rates
 # are small enough for two cores to carry Flink, the functions and the harness beside each other.
-CAPACITY_PER_S = 1500.0
-BASE_PER_S = 750.0
+CAPACITY_PER_S = 750.0
+BASE_PER_S = 375.0
 FACTOR = 4.0
 START_S = 5.0
 DURATION_S = 20.0
