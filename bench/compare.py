@@ -37,6 +37,8 @@ def header(e: Evidence) -> list[str]:
             if version := r["machine"]["versions"].get(name):
                 versions.setdefault(name, set()).add(version)
     caps = {f"{k} {v}" for r in runs for k, v in r["caps"].items() if v is not None}
+    capacities = e.frames["surge"]["capacity_per_s"].dropna().unique()
+    caps |= {f"local tokenizer {c:,.0f} sentences/s" for c in capacities}
     lines = [
         f"CPU shares: {shares}.",
         "Versions: " + ", ".join(f"{k} {' and '.join(sorted(v))}" for k, v in versions.items()),

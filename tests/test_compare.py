@@ -132,3 +132,8 @@ def test_without_runs_the_command_says_how_to_make_one(
     done = CliRunner().invoke(main, ["compare", "nothing-like-it"])
     assert done.exit_code == 1
     assert "nothing-like-it" in done.output
+
+
+def test_the_declared_capacity_stands_in_the_header(runs: list[Path]) -> None:
+    (group,) = evidence.load(runs)
+    assert "Declared caps: local tokenizer 1,500 sentences/s" in compare.header(group)
