@@ -271,7 +271,7 @@ def surge(
 @main.command()
 @click.option(
     "--capacity",
-    default=1500.0,
+    default=750.0,
     show_default=True,
     type=click.FloatRange(min=0),
     help="Declared, of the tokenizer, sentences/s; 0: as fast as it can (then give --first).",

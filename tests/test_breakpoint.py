@@ -17,6 +17,7 @@ import pytest
 from bench.experiments import breakpoint as experiment
 from bench.experiments import sweep
 from bench.experiments.surge import Surge
+from bench.experiments.surges import BASE_PER_S
 from bench.records import Run, read
 from bench.report import breakpoint, build, evidence
 from bench.report import sweep as sweep_report
@@ -238,7 +239,7 @@ def test_a_sweep_changes_one_thing_and_takes_turns() -> None:
     [
         ("poll-ms", 500, lambda s: s.poll_ms == 500),
         ("rate", 8, lambda s: "factor=8" in s.shape),
-        ("parallelism", 2, lambda s: s.parallelism == 2 and "base=1500" in s.shape),
+        ("parallelism", 2, lambda s: s.parallelism == 2 and f"base={2 * BASE_PER_S:g}" in s.shape),
         ("in-flight", 3, lambda s: s.max_in_flight == 3),
         ("memory", 512, lambda s: s.memory_mb == 512),
     ],
