@@ -140,8 +140,8 @@ def compare(runs: tuple[str, ...]) -> None:
     \b
     Example: bench run python && bench run java && bench run node && bench compare
     """
-    from bench import compare, records
-    from bench.report import evidence
+    from bench import records
+    from bench.report import compare, evidence
 
     folders = evidence.find(runs, records.RESULTS) or evidence.newest(records.RESULTS, {"run"})
     click.echo(compare.write(folders, records.RESULTS))

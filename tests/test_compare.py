@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench import compare, records
+from bench import records
 from bench.cli import main
-from bench.report import calls, evidence, surges
+from bench.report import calls, compare, evidence, surges
 from tests import synthetic
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bench import compare
-from bench.report import answer, breakpoint, calls, metrics, money, plots, surges, sweep
+from bench.report import answer, breakpoint, calls, compare, metrics, money, plots, surges, sweep
 from bench.report.evidence import Evidence
 from bench.report.style import Plot
 from bench.report.table import Table

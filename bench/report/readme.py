@@ -13,8 +13,7 @@ from pathlib import Path
 
 import click
 
-from bench import compare
-from bench.report import answer, metrics, money, surges
+from bench.report import answer, compare, metrics, money, surges
 from bench.report.evidence import load
 
 RECORDED = Path(__file__).parents[2] / "tests" / "data" / "recorded"
