@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 calls = 0
 
 
-def handler(event, context):
+def handler(event: dict[str, Any], context: object) -> object:
     global calls
     calls += 1
     if "print" in event:
