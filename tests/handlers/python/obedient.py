@@ -11,7 +11,7 @@ from typing import Any
 calls = 0
 
 
-def handler(event: dict[str, Any], context: object) -> object:
+def handler(event: dict[str, Any], context: Any) -> Any:
     global calls
     calls += 1
     if "print" in event:
