@@ -16,9 +16,12 @@ _LANGUAGES = ("python", "java", "node")
 
 
 class _Sizes(click.ParamType):
-    """Positive integers, separated by commas."""
+    """Integers from `least` up, separated by commas."""
 
     name = "N,N,…"
+
+    def __init__(self, least: int = 1) -> None:
+        self._least = least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -26,9 +29,13 @@ class _Sizes(click.ParamType):
         try:
             sizes = tuple(int(x) for x in value.split(",")) if isinstance(value, str) else value
         except ValueError:
-            sizes = (0,)
-        if min(sizes, default=1) < 1:
-            self.fail(f"{value!r} is not a list of positive integers, such as 1,10,100", param, ctx)
+            sizes = (self._least - 1,)
+        if min(sizes, default=self._least) < self._least:
+            self.fail(
+                f"{value!r} is not a list of integers from {self._least} up, such as 1,10,100",
+                param,
+                ctx,
+            )
         return tuple(sizes)
 
 
@@ -200,7 +207,27 @@ def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed:
     help="What the sentences are.",
 )
 @click.option("--cost", default=1, show_default=True, help="Times the work, here and in Lambda.")
-@click.option("--warm", default=0, show_default=True, help="Environments up before the start.")
+@click.option(
+    "--form",
+    default="surge",
+    show_default=True,
+    type=click.Choice(("surge", "square", "sine")),
+    help="How the load comes: once and at once; twice; or gradually, up and down.",
+)
+@click.option(
+    "--warm",
+    default="0",
+    show_default=True,
+    type=_Sizes(least=0),
+    help="Environments up before the start; of several numbers, each.",
+)
+@click.option("--warm-up", is_flag=True, help="Start environments when the load rises.")
+@click.option(
+    "--expected-burst",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="How long a burst is expected to last: one shorter than a cold start is not offloaded.",
+)
 @click.option("--ordered", is_flag=True, help="Tokens go downstream in source order.")
 @click.option(
     "--policy",
@@ -218,7 +245,10 @@ def surge(
     factor: float,
     workload: str,
     cost: int,
-    warm: int,
+    form: Any,
+    warm: tuple[int, ...],
+    warm_up: bool,
+    expected_burst: float | None,
     ordered: bool,
     policy: str,
     stack: str | None,
@@ -228,13 +258,16 @@ def surge(
     """Run Flink through a surge with several ways of relief, side by side.
 
     none: nothing is done. operator, source: who offloads, once the metrics say so. always: every
-    batch goes to Lambda. scale-out, scale-out-new: a second tokenizer subtask, in a free slot or in
-    new TaskManagers. bigger: the capacity that the surge needs, from the start. Methods, languages
-    and burst lengths take turns in random order; every sentence that comes out is checked.
+    batch goes to Lambda. scale-out, scale-out-new: as many tokenizer subtasks as the surge needs,
+    in free slots or in a new TaskManager. bigger: the capacity that the surge needs, from the
+    start. Methods and languages take turns in random order, one burst length after the other;
+    every sentence that comes out is checked.
 
     \b
     Example: bench surge python --method none --method operator --method scale-out
     Example: bench surge node --method operator --method scale-out-new --burst 2,5,10,30,60
+    Example: bench surge --warm 0,8
+    Example: bench surge java --form sine --warm-up
     """
     from dataclasses import replace
 
@@ -249,14 +282,15 @@ def surge(
     planned = []
     for seconds in burst:
         like = replace(
-            surges.plain(float(seconds), factor),
+            surges.plain(float(seconds), factor, form),
             seed=seed,
             workload=workload,
             cost=cost,
-            warm=warm,
+            warms_up=warm_up,
+            expected_burst_s=expected_burst,
             ordered=ordered,
         )
-        planned += surges.plan(like, methods, languages, repetitions, seed)
+        planned += surges.plan(like, methods, languages, repetitions, seed, pools=warm)
     with (
         open_target(stack, region) as target,
         Run("surge", target=target, languages=languages, seed=seed) as r,
@@ -508,13 +542,17 @@ def cold(
 @click.option(
     "--batch", default="1,10,100,1000", show_default=True, type=_Sizes(), help="Sentences a call."
 )
-@click.option("-n", "--environments", default=10, show_default=True, help="Of each language.")
+@click.option("--memory", default=(), type=_Sizes(), help="Sizes in MB.  [default: as configured]")
+@click.option(
+    "-n", "--environments", default=10, show_default=True, help="Of each language and memory size."
+)
 @click.option("--rounds", default=20, show_default=True, help="Calls of a size in an environment.")
 @click.option("--budget", default=300.0, show_default=True, help="Seconds to start environments.")
 @_measuring
 def compute(
     languages: tuple[str, ...],
     batch: tuple[int, ...],
+    memory: tuple[int, ...],
     environments: int,
     rounds: int,
     budget: float,
@@ -526,10 +564,11 @@ def compute(
 
     Each environment is called until it is steady: the median compute time of the last 50 calls is
     within 5 % of the 50 before. Then languages and sizes take turns in random order. The warm-up is
-    recorded too, for Java's curve.
+    recorded too, for Java's curve. Of several memory sizes, `bench report` sets cost against speed.
 
     \b
     Example: bench compute python java --batch 1,100
+    Example: bench compute --memory 128,512,1769 --batch 100
     """
     from bench.experiments import compute as experiment
     from bench.lambdas.target import open_target
@@ -539,13 +578,16 @@ def compute(
         caps = {"budget_s": budget}
         with (
             Run("compute", target=target, languages=languages, seed=seed, caps=caps) as run,
-            click.progressbar(range(environments), label="environments of each language") as bar,
+            click.progressbar(
+                range(environments * (len(memory) or 1)), label="environments of each language"
+            ) as bar,
         ):
             experiment.measure(
                 target,
                 run,
                 experiment.subjects(target, languages),
                 sizes=batch,
+                memories_mb=memory,
                 environments=environments,
                 rounds=rounds,
                 budget_s=budget,

@@ -1,4 +1,4 @@
-"""What AWS would charge for calls, from their billed milliseconds and memory.
+"""What AWS would charge for calls, from their billed milliseconds and memory, and for workers.
 
 Prices are data with a date; nothing else here knows one. On a local process the billed time is
 this machine's, so a cost computed from it is an estimate and is to be called that.
@@ -14,7 +14,8 @@ Architecture = Literal["x86_64", "arm64"]
 
 @dataclass(frozen=True)
 class Prices:
-    """List prices of AWS Lambda in USD, without free tier, and the free tier of a month.
+    """List prices in USD: of AWS Lambda, without free tier, and the free tier of a month; of a
+    worker that runs a local tokenizer, one KPU (1 vCPU, 4 GB) of Managed Service for Apache Flink.
 
     Initialisation of managed zip runtimes is billed since 2025-08-01, so the billed milliseconds
     of a cold call include it.
@@ -26,6 +27,7 @@ class Prices:
     request: float
     free_requests: int
     free_gb_seconds: int
+    worker_hour: float
 
 
 PRICES = Prices(
@@ -35,6 +37,7 @@ PRICES = Prices(
     request=0.20 / 1_000_000,
     free_requests=1_000_000,
     free_gb_seconds=400_000,
+    worker_hour=0.11,
 )
 
 

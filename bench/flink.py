@@ -177,9 +177,10 @@ class Cluster:
         for name in ("lib", "tmp"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def add_task_manager(self) -> int:
-        """Start one more TaskManager process and return its pid; it registers seconds later."""
-        return self._start("taskmanager").pid
+    def add_task_manager(self, slots: int) -> int:
+        """Start one more TaskManager process, of so many slots, and return its pid; it registers
+        seconds later."""
+        return self._start("taskmanager", "-D", f"taskmanager.numberOfTaskSlots={slots}").pid
 
     def task_manager_pids(self) -> list[int]:
         """The processes of the TaskManagers, in the order of their start."""
@@ -323,11 +324,11 @@ class Cluster:
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
         }
 
-    def _start(self, kind: str) -> subprocess.Popen[bytes]:
+    def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
         log = (self.folder / "log" / f"{kind}-{len(self._processes)}.log").open("ab")
         self._files.append(log)
         process = subprocess.Popen(
-            [str(flink_home() / "bin" / f"{kind}.sh"), "start-foreground"],
+            [str(flink_home() / "bin" / f"{kind}.sh"), "start-foreground", *options],
             env=self._environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

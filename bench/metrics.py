@@ -43,7 +43,11 @@ _COUNTERS = {f"{role}.{name}" for role in ("source", "tokenizer") for name in ("
 
 @dataclass
 class Counter:
-    """A cumulative counter that may start again from zero, when its task does."""
+    """A cumulative counter that may start again from zero, when its task does.
+
+    After a stall Flink takes back up to half a second of the time counters; a task that has started
+    again has a fraction of what it had.
+    """
 
     total: float = 0.0
     _last: float | None = None
@@ -51,7 +55,8 @@ class Counter:
     def read(self, value: float) -> None:
         """Take in the counter's present value."""
         if self._last is not None:
-            self.total += value - self._last if value >= self._last else value
+            restarted = value < self._last / 2
+            self.total += value if restarted else value - self._last
         else:
             self.total = value
         self._last = value

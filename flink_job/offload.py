@@ -266,7 +266,5 @@ class OrderingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
             return
         self._sentences.inc(len(batch.sentences))
         passage = new_passage(batch, self._subtask)
-        tokens = self._worker.tokenize(batch.sentences)
-        while not self._worker.wait(1.0):
-            pass
+        tokens = self._worker.work(batch.sentences)
         yield from self._outlet.done(batch, close(passage), tokens)

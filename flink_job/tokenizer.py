@@ -53,6 +53,13 @@ class Worker:
             time.sleep(min(left_s, at_most_s))
         return left_s <= at_most_s
 
+    def work(self, sentences: list[str]) -> list[list[str]]:
+        """Tokenize at the declared pace: the capacity is used up when this returns."""
+        tokens = self.tokenize(sentences)
+        while not self.wait(1.0):
+            pass
+        return tokens
+
 
 def close(passage: Passage) -> Passage:
     """The passage of a batch that was tokenized here and is done now."""
@@ -77,7 +84,5 @@ class Tokenizer(ProcessFunction):  # type: ignore[misc]
             return
         self._sentences.inc(len(batch.sentences))
         passage = new_passage(batch, self._subtask)
-        tokens = self._worker.tokenize(batch.sentences)
-        while not self._worker.wait(1.0):
-            pass
+        tokens = self._worker.work(batch.sentences)
         yield from emit(close(passage), tokens)

@@ -48,6 +48,7 @@ def run_one(
         linger_ms=planned.linger_ms,
         max_in_flight=planned.max_in_flight if planned.language else 0,
         profile=Profile(cold_start_ms=300.0, compute_ms=3.0, shipping_ms=3.0),
+        warms_up=planned.warms_up,
     )
     with Run("test", target=target, results=folder) as run:
         exact = surge.drive(planned, run, cluster, target, policy("default", settings))
@@ -92,15 +93,50 @@ def test_a_surge_is_offloaded_and_nothing_is_lost_twice_or_wrong(
         assert parts == pytest.approx(x["sink_ms"] - x["due_first_ms"], abs=250)
 
 
+@pytest.mark.parametrize("method", ["scale-out", "scale-out-new"])
 def test_a_job_that_is_scaled_out_delivers_exactly_once(
-    cluster: Cluster, target: Target, tmp_path: Path
+    method: Method, cluster: Cluster, target: Target, tmp_path: Path
 ) -> None:
-    planned = replace(SHORT, method="scale-out", length_s=14.0)
+    planned = replace(SHORT, method=method, capacity_per_s=500.0, length_s=14.0)
+    at_start = len(cluster.task_manager_pids())
 
     exact, facts = run_one(planned, cluster, target, tmp_path)
 
     assert exact.is_exact
     assert {x["subtask"] for x in facts if x["kind"] == "batch"} == {0, 1}
+    assert len(cluster.task_manager_pids()) - at_start == (method == "scale-out-new")
+    cluster.stop_task_managers(keep=at_start)
+
+
+@pytest.mark.parametrize("method", ["none", "bigger"])
+def test_what_is_not_relieved_comes_out_late_and_whole(
+    method: Method, cluster: Cluster, target: Target, tmp_path: Path
+) -> None:
+    (planned,) = surges.plan(replace(SHORT, length_s=14.0), [method], [], 1, seed=1)
+
+    exact, facts = run_one(planned, cluster, target, tmp_path)
+
+    assert exact.is_exact
+    late = [x for x in facts if x["kind"] == "batch" and x["sink_ms"] - x["due_last_ms"] > 2000]
+    assert bool(late) == (method == "none")
+
+
+def test_environments_are_started_while_the_load_rises(
+    cluster: Cluster, target: Target, tmp_path: Path
+) -> None:
+    rising = replace(
+        SHORT, method="operator", language="node", shape="sine:low=100,high=700,period=12"
+    )
+
+    exact, facts = run_one(replace(rising, warms_up=True, length_s=12.0), cluster, target, tmp_path)
+
+    assert exact.is_exact
+    decisions = [x for x in facts if x["kind"] == "decision"]
+    warmed = next(x["at_ms"] for x in decisions if x["warm"])
+    assert warmed < next(x["at_ms"] for x in decisions if x["overloaded"])
+    (calls,) = [x for x in facts if x["kind"] == "lambda"]
+    assert calls["warm_up_calls"] == max(x["warm"] for x in decisions)
+    assert calls["warm_up_billed_ms"] > 0
 
 
 def test_two_subtasks_share_the_work_and_both_hear_of_every_decision(

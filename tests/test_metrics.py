@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from bench.cli import main
 from bench.flink import Rest
+from bench.metrics import Counter
 from bench.watch import Watch, find_vertices, line, refresh_ms
 
 JOB = "a1b2c3"
@@ -165,3 +166,20 @@ def test_another_kind_of_server_is_said_so(flink: FakeFlink) -> None:
     flink.answer = lambda path, query: {"hello": "world"}  # type: ignore[method-assign]
     result = metrics(flink.address)
     assert result.exit_code == 1 and "not as Flink's REST API does" in result.output
+
+
+@pytest.mark.parametrize(
+    ("readings", "total"),
+    [
+        ([100, 250], 250),
+        ([100, 250, 30, 50], 300),  # the task has started again
+        ([10_000, 10_200, 9_800, 10_000], 10_000),  # Flink took back what it had counted ahead
+    ],
+)
+def test_a_counter_goes_on_after_a_restart_and_follows_a_correction(
+    readings: list[float], total: float
+) -> None:
+    counter = Counter()
+    for value in readings:
+        counter.read(value)
+    assert counter.total == total

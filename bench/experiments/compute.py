@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.experiments.batches import Batch, Caller, TooManyFailures, draw
-from bench.lambdas.target import Target, force_cold
+from bench.lambdas.target import Target, force_cold, memory_mb
 from bench.records import Run
 from flink_job.lambda_client import LambdaClient
 
@@ -47,18 +47,20 @@ def measure(
     measured: Sequence[Subject],
     *,
     sizes: Sequence[int] = SIZES,
+    memories_mb: Sequence[int] = (),
     environments: int = ENVIRONMENTS,
     rounds: int = ROUNDS,
     max_warmup: int = 1000,
     budget_s: float = float("inf"),
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Write a `call` record for each call.
+    """Write a `call` record for each call. The functions end with the memory they began with.
 
     Args:
         measured: the functions; see `subjects`.
         sizes: of the batches, in sentences.
-        environments: of each function, one after another.
+        memories_mb: memory sizes; if there are none, what each function is configured with.
+        environments: of each function at each memory size, one after another.
         rounds: calls of each size in each environment once it is steady.
         max_warmup: calls after which an environment is taken as it is.
         budget_s: no further environments are started after this time; the first always are.
@@ -74,18 +76,30 @@ def measure(
     batches = (draw(run.seed, number, max(sizes)) for number in itertools.count())
     functions = [_Environments(subject, caller, run) for subject in measured]
     turns = list(itertools.product(functions, sizes))
+    configured = {
+        x.function: memory_mb(target, x.function) for x in (measured if memories_mb else ())
+    }
+    passes = [
+        size
+        for _ in range(environments)
+        for size in rng.sample([*memories_mb] or [None], len(memories_mb) or 1)
+    ]
     began = time.monotonic()
-    for number in range(environments):
-        if number and time.monotonic() - began > budget_s:
-            break
-        for function in rng.sample(functions, len(functions)):
-            function.start(target, next(batches), max_warmup)
-        for round_ in range(number * rounds, (number + 1) * rounds):
-            batch = next(batches)
-            cut = {size: Batch(batch.sentences[:size]) for size in sizes}
-            for function, size in rng.sample(turns, len(turns)):
-                function.call(cut[size], round_, max_warmup)
-        on_progress(1)
+    try:
+        for number, size_mb in enumerate(passes):
+            if number >= (len(memories_mb) or 1) and time.monotonic() - began > budget_s:
+                break
+            for function in rng.sample(functions, len(functions)):
+                function.start(target, next(batches), max_warmup, size_mb)
+            for round_ in range(number * rounds, (number + 1) * rounds):
+                batch = next(batches)
+                cut = {size: Batch(batch.sentences[:size]) for size in sizes}
+                for function, size in rng.sample(turns, len(turns)):
+                    function.call(cut[size], round_, max_warmup)
+            on_progress(1)
+    finally:
+        for name, size_mb in configured.items():
+            force_cold(target, name, size_mb)
 
 
 def is_steady(
@@ -112,9 +126,12 @@ class _Environments:
         self._calls = 0
         self._phase = "warmup"
 
-    def start(self, target: Target, batch: Batch, max_warmup: int) -> None:
-        """Have a new environment, and call it until it is steady."""
-        force_cold(target, self.subject.function)
+    def start(
+        self, target: Target, batch: Batch, max_warmup: int, memory_mb: int | None = None
+    ) -> None:
+        """Have a new environment, of another memory size if one is given, and call it until it is
+        steady."""
+        force_cold(target, self.subject.function, memory_mb)
         self._begin()
         self._warm_up(batch, max_warmup)
 

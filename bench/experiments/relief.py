@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bench.controller import Controller
 from bench.flink import Cluster
+from bench.lambdas.pool import Pool
 from bench.policy import Decision
 
 # A directive that has not reached every subtask by then is recorded as not applied.
@@ -27,14 +28,17 @@ class Nothing:
 
 
 class Offload:
-    """Directs the job's subtasks, through the controller, to offload the decided share."""
+    """Directs the job's subtasks, through the controller, to offload the decided share, and has
+    environments started where the decision asks for warm ones."""
 
-    def __init__(self, controller: Controller, subtasks: int) -> None:
+    def __init__(self, controller: Controller, subtasks: int, pool: Pool) -> None:
         self._controller = controller
         self._subtasks = subtasks
+        self._pool = pool
         self._directed = (0.0, 0)
 
     def apply(self, decision: Decision) -> float | None:
+        self._pool.warm_up(decision.warm)
         calls = -(-decision.in_flight // self._subtasks)
         if (decision.share, calls) == self._directed:
             return None
@@ -48,21 +52,20 @@ class ScaleOut:
 
     Args:
         subtasks: how many they shall have.
-        with_task_managers: start TaskManager processes for them; else free slots must be there.
+        new_slots: of a TaskManager process that is started for them; 0: free slots are there.
     """
 
-    def __init__(self, cluster: Cluster, job: str, subtasks: int, with_task_managers: bool) -> None:
+    def __init__(self, cluster: Cluster, job: str, subtasks: int, new_slots: int) -> None:
         self._cluster = cluster
         self._job = job
         self._subtasks = subtasks
-        self._with_task_managers = with_task_managers
+        self._new_slots = new_slots
         self._done = False
 
     def apply(self, decision: Decision) -> float | None:
         if decision.overloaded and not self._done:
             self._done = True
-            if self._with_task_managers:
-                for _ in range(2 * (self._subtasks - 1)):  # a slot each: tokenizer and sink
-                    self._cluster.add_task_manager()
+            if self._new_slots:
+                self._cluster.add_task_manager(self._new_slots)
             self._cluster.rescale(self._job, ("tokenizer", "sink"), self._subtasks)
         return None

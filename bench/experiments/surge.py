@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -16,16 +17,20 @@ from bench import ledger
 from bench.controller import Controller
 from bench.experiments.relief import Nothing, Offload, Relief, ScaleOut
 from bench.flink import Cluster, FlinkError, poll, wait_until
+from bench.lambdas.pool import Pool
 from bench.lambdas.target import Target
 from bench.metrics import JobMonitor
 from bench.policy import Decision, Policy, Sample
 from bench.records import Run
 from flink_job.settings import JobSettings
+from flink_job.shapes import Surge as SurgeShape
 from flink_job.shapes import parse
 
 _CONNECT_TIMEOUT_S = 90.0
 # From "everybody is connected" to the first sentence: time for the start signal to arrive.
 _LEAD_S = 0.5
+# Who sizes a job for a peak leaves it some air, or the queue of one pause never goes away.
+_UTILISATION = 0.8
 Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
 # Fields of `Surge` that its record has in another form, or elsewhere.
 _UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb")
@@ -38,14 +43,17 @@ class Surge:
 
     Attributes:
         method: "none": nothing is done; "operator", "source": who offloads; "always": every batch
-            goes to Lambda, surge or not; "scale-out": a second tokenizer subtask in a free slot,
-            or ("scale-out-new") in a new TaskManager; "bigger": what the surge needs, all along.
+            goes to Lambda, surge or not; "scale-out": as many tokenizer subtasks as the peak needs,
+            in free slots or ("scale-out-new") in a new TaskManager; "bigger": a tokenizer as fast
+            as the peak needs, all along.
         language: of the function, None when nothing is offloaded.
         shape: the offered rate, in the notation of `flink_job.shapes`.
         capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
         ordinal: tells the surges of one run apart.
         max_in_flight: calls that may be in flight at once.
         warm: environments that are up before the start.
+        warms_up: whether the policy may have environments started when the load rises.
+        expected_burst_s: how long an overload is expected to last, if that is known.
         memory_mb: of the function; None: as it is configured.
         varied: what a sweep varies, and its value here.
     """
@@ -66,6 +74,8 @@ class Surge:
     max_in_flight: int = 8
     ordered: bool = False
     warm: int = 0
+    warms_up: bool = False
+    expected_burst_s: float | None = None
     memory_mb: int | None = None
     poll_ms: float = 250.0
     varied: dict[str, int] | None = None
@@ -77,9 +87,28 @@ class Surge:
         return "-".join([*filter(None, kind), str(self.ordinal)])
 
     @property
+    def needed_per_s(self) -> float:
+        """Capacity of all tokenizers together that the peak of the load needs, sentences/s.
+
+        Raises:
+            ValueError: the load has no peak, or the capacity is not declared.
+        """
+        shape = parse(self.shape)
+        if not isinstance(shape, SurgeShape) or self.capacity_per_s is None:
+            raise ValueError(f"method {self.method} needs a surge and a declared capacity")
+        return shape.base * shape.factor / _UTILISATION
+
+    @property
     def scaled_to(self) -> int:
         """Tokenizer subtasks that the job may come to have."""
-        return self.parallelism * (2 if self.method.startswith("scale-out") else 1)
+        if not self.method.startswith("scale-out") or self.capacity_per_s is None:
+            return self.parallelism
+        return max(self.parallelism, math.ceil(self.needed_per_s / self.capacity_per_s))
+
+    @property
+    def more_slots(self) -> int:
+        """Task slots that scaling out takes: one for each tokenizer and for each sink."""
+        return 2 * (self.scaled_to - self.parallelism)
 
     def job_settings(self, target: Target | None, control: str, output: str) -> JobSettings:
         """What the job is told."""
@@ -131,7 +160,7 @@ def drive(
     """
     output = run.folder / "output" / surge.name
     shape = parse(surge.shape)
-    with Controller() as controller:
+    with Controller() as controller, _pool(surge, target) as pool:
         settings = surge.job_settings(target, controller.address, str(output.resolve()))
         run.write(
             "surge",
@@ -151,7 +180,7 @@ def drive(
                 return shape.count(min(t_s, surge.length_s))
 
             monitor = JobMonitor(cluster.rest, job, due, start_at_s, surge.scaled_to)
-            relief = _relief(surge, cluster, controller, job)
+            relief = _relief(surge, cluster, controller, job, pool)
             _steer(surge, run, cluster, job, monitor, policy, relief, progress)
             if (state := cluster.state(job)) != "FINISHED":
                 raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
@@ -165,7 +194,14 @@ def drive(
             for line in lines:
                 run.write("batch", surge=surge.name, **batch_record(line, start_ms))
             if surge.language:
-                run.write("lambda", surge=surge.name, **calls_record(lines))
+                calls, billed_ms = pool.spent() if pool else (0, 0.0)
+                run.write(
+                    "lambda",
+                    surge=surge.name,
+                    **calls_record(lines),
+                    warm_up_calls=calls,
+                    warm_up_billed_ms=billed_ms,
+                )
     return _settle(surge, run, settings, lines)
 
 
@@ -185,11 +221,26 @@ def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> 
     return start_at_s
 
 
-def _relief(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> Relief:
-    if surge.method in ("operator", "source"):
-        return Offload(controller, surge.parallelism)
+@contextmanager
+def _pool(surge: Surge, target: Target | None) -> Iterator[Pool | None]:
+    """The environments of the function that is called, if one is; `warm` of them up."""
+    if target is None or surge.language is None:
+        yield None
+        return
+    with Pool(target, target.functions[surge.language], surge.max_in_flight) as pool:
+        pool.warm_up(surge.warm)
+        pool.wait()
+        yield pool
+
+
+def _relief(
+    surge: Surge, cluster: Cluster, controller: Controller, job: str, pool: Pool | None
+) -> Relief:
+    if surge.method in ("operator", "source") and pool:
+        return Offload(controller, surge.parallelism, pool)
     if surge.method in ("scale-out", "scale-out-new"):
-        return ScaleOut(cluster, job, surge.scaled_to, surge.method == "scale-out-new")
+        new_slots = surge.more_slots if surge.method == "scale-out-new" else 0
+        return ScaleOut(cluster, job, surge.scaled_to, new_slots)
     return Nothing()
 
 
@@ -220,7 +271,7 @@ def _steer(
             continue
         state, decision = policy.step(state, Sample.from_record(measured))
         if not surge.language:
-            decision = replace(decision, share=0.0, in_flight=0)
+            decision = replace(decision, share=0.0, in_flight=0, warm=0)
         applied_ms = relief.apply(decision)
         run.write("decision", surge=surge.name, **decision_record(measured, decision, applied_ms))
 
@@ -234,6 +285,7 @@ def decision_record(
         "overloaded": decision.overloaded,
         "share": decision.share,
         "in_flight": decision.in_flight,
+        "warm": decision.warm,
         "reason": decision.reason,
         "applied_ms": applied_ms,
         "inputs": {k: v for k, v in measured.items() if k != "gauges"},

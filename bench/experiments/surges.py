@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -17,9 +16,8 @@ from bench.flink import ADAPTIVE, Cluster
 from bench.lambdas.target import Target, force_cold
 from bench.policy import Policy, Profile, Settings, policy
 from bench.records import Run, read
-from flink_job.lambda_client import LambdaClient
+from flink_job.shapes import Sine, Square, parse
 from flink_job.shapes import Surge as SurgeShape
-from flink_job.shapes import parse
 
 # A surge to twice the capacity: without help, the wait grows by a second each second. The rates
 # are small enough for two cores to carry Flink, the functions and the harness beside each other.
@@ -31,14 +29,26 @@ DURATION_S = 20.0
 AFTER_S = 5.0
 
 
-def plain(duration_s: float = DURATION_S, factor: float = FACTOR) -> Surge:
-    """The standard surge, without offload."""
-    return Surge(
-        method="none",
-        shape=str(SurgeShape(BASE_PER_S, factor, START_S, duration_s)),
-        length_s=START_S + duration_s + AFTER_S,
-        capacity_per_s=CAPACITY_PER_S,
-    )
+Form = Literal["surge", "square", "sine"]
+
+
+def plain(duration_s: float = DURATION_S, factor: float = FACTOR, form: Form = "surge") -> Surge:
+    """The standard load, without offload: `BASE_PER_S`, and `factor` times that for `duration_s`.
+
+    Args:
+        form: "surge": once, at once, and with calm before and after; "square": twice, at once;
+            "sine": gradually, up and down in `duration_s`.
+    """
+    peak = BASE_PER_S * factor
+    shape, length_s = {
+        "surge": (
+            str(SurgeShape(BASE_PER_S, factor, START_S, duration_s)),
+            START_S + duration_s + AFTER_S,
+        ),
+        "square": (str(Square(BASE_PER_S, peak, 2 * duration_s)), 4 * duration_s),
+        "sine": (str(Sine(BASE_PER_S, peak, duration_s)), duration_s),
+    }[form]
+    return Surge(method="none", shape=shape, length_s=length_s, capacity_per_s=CAPACITY_PER_S)
 
 
 class NotMeasured(click.ClickException):
@@ -46,30 +56,50 @@ class NotMeasured(click.ClickException):
 
 
 def plan(
-    like: Surge, methods: Sequence[Method], languages: Sequence[str], repetitions: int, seed: int
+    like: Surge,
+    methods: Sequence[Method],
+    languages: Sequence[str],
+    repetitions: int,
+    seed: int,
+    pools: Sequence[int] = (0,),
 ) -> list[Surge]:
-    """What to run: every method, the calling ones with every language, in an order drawn anew for
-    each repetition."""
+    """What to run: every method, the calling ones with every language and each of `pools`, the
+    numbers of environments that are up before the start; in an order drawn anew for each
+    repetition.
+
+    Raises:
+        click.UsageError: more environments than calls may be in flight, or a method that has to be
+            sized for a peak, and a load that has none.
+    """
+    if max(pools) > like.max_in_flight:
+        raise click.UsageError(
+            f"--warm {max(pools)}: only {like.max_in_flight} calls may be in flight at once"
+        )
     rng = random.Random(seed)
-    planned = []
-    for repetition in range(1, repetitions + 1):
-        turn = [
-            replace(like, method=method, language=language, repetition=repetition)
-            for method in methods
-            for language in (languages if method in CALLING else [None])
-        ]
-        planned += [_sized(s) for s in rng.sample(turn, len(turn))]
-    return planned
+    turn = [
+        _sized(replace(like, method=method, language=language, warm=warm))
+        for method in methods
+        for language in (languages if method in CALLING else [None])
+        for warm in (pools if method in CALLING else [0])
+    ]
+    return [
+        replace(planned, repetition=repetition)
+        for repetition in range(1, repetitions + 1)
+        for planned in rng.sample(turn, len(turn))
+    ]
 
 
 def _sized(planned: Surge) -> Surge:
     """With method "bigger", the tokenizer has from the start what the surge needs at its peak."""
-    shape = parse(planned.shape)
-    if planned.method != "bigger" or planned.capacity_per_s is None:
+    if planned.method != "bigger" and not planned.method.startswith("scale-out"):
         return planned
-    if not isinstance(shape, SurgeShape):
-        raise click.UsageError(f"method bigger needs a surge to be sized for, not {planned.shape}")
-    return replace(planned, capacity_per_s=shape.base * shape.factor / 0.8)
+    try:
+        needed_per_s = planned.needed_per_s
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if planned.method == "bigger":
+        return replace(planned, capacity_per_s=needed_per_s / planned.parallelism)
+    return planned
 
 
 def measure(
@@ -91,11 +121,9 @@ def measure(
         SurgeFailed, FlinkError, NotMeasured: see there.
     """
     measured = read(run.path)
-    subtasks = max(s.parallelism for s in planned)
-    spare = max(s.scaled_to if s.method == "scale-out" else 0 for s in planned)
     on_progress("Flink starts", 0.0)
     # A slot a process: source and sinks in one, the tokenizer in another, and so on.
-    task_managers = 2 * max(subtasks, spare)
+    task_managers = 2 * max(s.parallelism for s in planned)
     with Cluster(run.folder / "flink", task_managers=task_managers, slots=1, settings=ADAPTIVE) as (
         cluster
     ):
@@ -107,23 +135,14 @@ def measure(
                 on_progress(now.name, done / len(planned))
 
             progress(0.0)
-            _prepare(target, now)
+            if target and now.language:
+                force_cold(target, target.functions[now.language], now.memory_mb)
+            if now.method == "scale-out":
+                cluster.add_task_manager(now.more_slots)
+                cluster.wait_for_slots(task_managers + now.more_slots)
             rule = _rule(now, measured, policy_name)
             surge.drive(now, run, cluster, target, rule, progress)
             cluster.stop_task_managers(keep=task_managers)
-
-
-def _prepare(target: Target | None, planned: Surge) -> None:
-    """No environment of the function is up, or exactly the warm ones."""
-    if target is None or planned.language is None:
-        return
-    function = target.functions[planned.language]
-    force_cold(target, function, planned.memory_mb)
-    if planned.warm:
-        client = LambdaClient(target.endpoint_url, target.region, connections=planned.warm)
-        event = {"sentences": ["warm"] * planned.batch_size}
-        with ThreadPoolExecutor(planned.warm) as calls:
-            list(calls.map(lambda _: client.invoke(function, event), range(planned.warm)))
 
 
 def _rule(
@@ -142,7 +161,9 @@ def _rule(
         max_in_flight=calls,
         profile=profile,
         parallelism=planned.parallelism,
+        expected_burst_s=planned.expected_burst_s,
         is_warm=planned.warm > 0,
+        warms_up=planned.warms_up,
     )
     capacity_per_s = planned.capacity_per_s and planned.capacity_per_s * planned.parallelism
     return policy(policy_name, settings, parse(planned.shape), capacity_per_s)

@@ -23,11 +23,13 @@ _RISING = 1.05
 @dataclass(frozen=True)
 class State:
     """What the policy remembers: the signs, what is offloaded and since when without a break,
-    whether environments are up, and how many times longer calls take than their profile says."""
+    since when environments are being started and whether they are up, and how many times longer
+    calls take than their profile says."""
 
     signs: Signs = field(default_factory=Signs)
     now: Amount = NOTHING
     offloading_since_ms: float | None = None
+    warming_since_ms: float | None = None
     is_warm: bool = False
     slowness: float = 1.0
 
@@ -46,6 +48,8 @@ class Default(Policy[State]):
         signs = look(state.signs, sample, state.now.share)
         warm = self._warm(state.signs, signs)
         state = self._aged(replace(state, signs=signs), sample.at_ms)
+        if warm and state.warming_since_ms is None:
+            state = replace(state, warming_since_ms=sample.at_ms)
         if not signs.overloaded:
             state = replace(state, now=NOTHING, offloading_since_ms=None)
             note = f"; load rises: warm {warm} environments" if warm else ""
@@ -89,9 +93,9 @@ class Default(Policy[State]):
 
     def _aged(self, state: State, at_ms: float) -> State:
         """Environments are warm once calls have been out for as long as a cold start takes."""
-        since_ms = state.offloading_since_ms
-        if since_ms is not None and at_ms - since_ms > self.settings.profile.cold_start_ms:
-            return replace(state, is_warm=True)
+        for since_ms in (state.offloading_since_ms, state.warming_since_ms):
+            if since_ms is not None and at_ms - since_ms > self.settings.profile.cold_start_ms:
+                return replace(state, is_warm=True)
         return state
 
     def _learn_slowness(self, state: State, at_ms: float) -> State:

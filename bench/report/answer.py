@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench import stats
-from bench.report import calls, metrics, surges
+from bench.report import calls, metrics, money, surges
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.surges import Arm, Setting
 from bench.report.table import NO_DIFFERENCE, number, time, times
@@ -27,6 +27,8 @@ def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         *_which_language(e, settings),
         *_python_or_java(e, settings),
         *_scaling_out(settings),
+        *(f"**What does it cost?** {x}." for x in map(money.words, settings[:1]) if x),
+        *_order(settings),
         *(
             f"**Which metric shows it?** {said}."
             for said in map(metrics.words, settings[:1])
@@ -275,6 +277,23 @@ def _scaling_out(settings: Sequence[Setting]) -> list[str]:
             f"it wins at bursts of {_and([f'{x:g} s' for x in wins])}, not at all longer ones"
         )
     return [f"**Or scale out?** By p99, {conclusion} ({lengths})."]
+
+
+def _order(settings: Sequence[Setting]) -> list[str]:
+    """What it costs to keep the order, where both were measured."""
+    said = []
+    for setting in settings[:1]:
+        arms = {(a.method, a.language, a.is_ordered): a for a in setting.arms}
+        for (method, language, is_ordered), kept in arms.items():
+            free = arms.get((method, language, False))
+            if not is_ordered or free is None:
+                continue
+            p50, p99 = (
+                f"{time(kept.value(m))} instead of {time(free.value(m))}"
+                for m in ("p50_ms", "p99_ms")
+            )
+            said.append(f"{NAMES[str(language)]}, method {method}: p50 {p50}, p99 {p99}")
+    return [f"**What does order cost?** {'; '.join(said)}."] if said else []
 
 
 def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:

@@ -7,7 +7,7 @@ import pandas as pd
 from bench.cost import PRICES, Usage
 from bench.report.calls import steady
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.surges import Setting, measures
+from bench.report.surges import Arm, Setting, measures
 from bench.report.table import ABSENT, Table, count, number, percent, usd
 
 _PRICED = (
@@ -108,27 +108,76 @@ def sweep_size(found: pd.DataFrame) -> int:
 
 
 def per_hour(setting: Setting) -> Table | None:
-    """What an hour of such a surge would cost, for the methods that call a function."""
-    arms = [a for a in setting.arms if a.values("usd_per_hour_x86_64")]
-    if not arms:
+    """What an hour of such a surge would cost: workers here and calls there, for every method."""
+    if not any(a.values("usd_per_hour_x86_64") for a in setting.arms):
         return None
     rows = [
         [
             a.label,
+            number(setting.workers(a)),
+            usd(_workers_usd(setting, a)),
             count(a.value("calls")),
             usd(a.value("usd_per_hour_x86_64")),
             usd(a.value("usd_per_hour_arm64")),
+            usd(a.value("usd_as_slow_x86_64")),
             percent(a.value("free_tier_per_hour")),
         ]
-        for a in arms
+        for a in setting.arms
     ]
-    columns = ["arm", "repetition", "calls", "usd_per_hour_x86_64", "usd_per_hour_arm64"]
+    columns = ["arm", "repetition", "subtasks", "calls"]
+    prices = [f"{x}_{y}" for x in ("usd_per_hour", "usd_as_slow") for y in ("x86_64", "arm64")]
     return Table(
         "cost-surge",
         "Cost of an hour of surge",
-        ["", "calls in this surge", "x86_64, an hour", "arm64, an hour", "of a month's free tier"],
+        [
+            "",
+            "workers",
+            "workers, an hour",
+            "calls in this surge",
+            "calls, x86_64, an hour",
+            "arm64",
+            "x86_64, as slow as here",
+            "of a month's free tier",
+        ],
         rows,
-        measures(arms)[[*columns, "free_tier_per_hour"]],
-        f"{setting.conditions.words}. All calls of the surge, cold starts included, scaled to an "
-        f"hour. {_PRICED}",
+        measures(setting.arms)[[*columns, *prices, "free_tier_per_hour"]],
+        f"{setting.conditions.words}. All calls of the surge, cold starts and warm-up included, "
+        "scaled to an hour. As slow as here: if a sentence took as long in the function as the "
+        "declared capacity makes it take here, which is the fair comparison with workers. A worker "
+        f"is ${PRICES.worker_hour:.2f} an hour; a bigger job pays for its workers surge or not. "
+        f"{_PRICED}",
+    )
+
+
+def _workers_usd(setting: Setting, arm: Arm) -> float | None:
+    workers = setting.workers(arm)
+    return None if workers is None else workers * PRICES.worker_hour
+
+
+def words(setting: Setting) -> str | None:
+    """Whether calls or workers are cheaper, in a sentence; None where it was not measured."""
+    bigger = next((a for a in setting.arms if a.method == "bigger"), None)
+    base = setting.baseline
+    offloaded = [
+        (usd_, a)
+        for a in setting.arms
+        if a.method == "operator" and (usd_ := a.value("usd_as_slow_x86_64")) is not None
+    ]
+    if bigger is None or base is None or not offloaded:
+        return None
+    workers, has = setting.workers(bigger), setting.workers(base)
+    if workers is None or has is None:
+        return None
+    calls_usd, _ = min(offloaded, key=lambda x: x[0])
+    more_usd = (workers - has) * PRICES.worker_hour
+    verdict = (
+        "even a surge that never ends is no dearer in calls"
+        if calls_usd <= more_usd
+        else "the workers are cheaper once it surges more than "
+        f"{more_usd / calls_usd:.0%} of the time"
+    )
+    return (
+        f"The {number(workers - has)} workers more that the peak needs cost {usd(more_usd)} an "
+        f"hour, surge or not; the calls {usd(calls_usd)} an hour of surge (taken to be as slow a "
+        f"sentence as the declared capacity): {verdict}"
     )

@@ -146,7 +146,10 @@ class Surge:
 
     @property
     def detection_ms(self) -> float | None:
-        """From the surge's start to the first decision that calls the job overloaded."""
+        """From the surge's start to the first decision that calls the job overloaded; None if the
+        load has no moment at which it starts."""
+        if self.record["shape"].get("shape") != "surge":
+            return None
         seen = self.decisions[
             self.decisions["overloaded"].astype(bool) & (self.decisions["at_ms"] >= self.window[0])
         ]
@@ -158,7 +161,24 @@ class Surge:
         c = self.calls
         if c is None or pd.isna(c["memory_mb"]) or not c["calls"]:
             return None
-        return Usage.of(float(c["calls"]), float(c["billed_ms"]), float(c["memory_mb"]))
+        started = 0.0 if pd.isna(c["warm_up_calls"]) else float(c["warm_up_calls"])
+        started_ms = 0.0 if pd.isna(c["warm_up_billed_ms"]) else float(c["warm_up_billed_ms"])
+        return Usage.of(
+            float(c["calls"]) + started,
+            float(c["billed_ms"]) + started_ms,
+            float(c["memory_mb"]),
+        )
+
+    @cached_property
+    def usage_as_slow(self) -> Usage | None:
+        """The same if a sentence took as long in the function as the declared capacity says that it
+        takes here: added to what was billed, so rather too much. None where none is declared."""
+        capacity = self.conditions.capacity_per_s
+        if self.usage is None or self.calls is None or capacity is None:
+            return None
+        away = self.batches[self.batches["way"] == "offloaded"]["count"].sum()
+        more = Usage.of(0, float(away) / capacity * 1000, float(self.calls["memory_mb"]))
+        return Usage(self.usage.requests, self.usage.gb_seconds + more.gb_seconds)
 
     @cached_property
     def measures(self) -> dict[str, float | None]:
@@ -183,11 +203,14 @@ class Surge:
             (self.ledger, ("expected", "delivered", "lost", "duplicated", "wrong", "out_of_order")),
         ):
             found |= {c: None if source is None else float(source[c]) for c in columns}
-        length_s = (self.window[1] - self.window[0]) / 1000
-        hour = self.usage.scaled(3600 / length_s) if self.usage else None
-        found["usd_per_hour_x86_64"] = hour.usd("x86_64") if hour else None
-        found["usd_per_hour_arm64"] = hour.usd("arm64") if hour else None
+        in_an_hour = 3600_000 / (self.window[1] - self.window[0])
+        for name, usage in (("usd_per_hour", self.usage), ("usd_as_slow", self.usage_as_slow)):
+            hour = usage.scaled(in_an_hour) if usage else None
+            found[f"{name}_x86_64"] = hour.usd("x86_64") if hour else None
+            found[f"{name}_arm64"] = hour.usd("arm64") if hour else None
+        hour = self.usage.scaled(in_an_hour) if self.usage else None
         found["free_tier_per_hour"] = hour.free_tier_share() if hour else None
+        found["subtasks"] = float(self.batches["subtask"].nunique())
         return found
 
 
@@ -205,6 +228,10 @@ class Arm:
     @property
     def language(self) -> str | None:
         return self.surges[0].language
+
+    @property
+    def is_ordered(self) -> bool:
+        return bool(self.surges[0].record["ordered"])
 
     def values(self, measure: str) -> list[float]:
         """A measure of every repetition that has it."""
@@ -241,6 +268,15 @@ class Setting:
     def baseline(self) -> Arm | None:
         """Without offload."""
         return next((a for a in self.arms if a.method == "none"), None)
+
+    def workers(self, arm: Arm) -> float | None:
+        """Local tokenizers of the declared capacity that an arm has in the surge; None where none
+        is declared. A bigger one counts for as many as it is worth."""
+        declared, own = self.conditions.capacity_per_s, arm.surges[0].conditions.capacity_per_s
+        subtasks = arm.value("subtasks")
+        if declared is None or own is None or subtasks is None:
+            return None
+        return subtasks * own / declared
 
     @property
     def repetitions(self) -> str:
@@ -311,8 +347,8 @@ def _arms(group: Sequence[Surge]) -> list[Arm]:
     calling = [s for s in group if s.language]
     varying = [
         field
-        for field in ("ordered", "warm", "policy", "max_in_flight")
-        if len({s.record[field] for s in calling}) > 1
+        for field in ("ordered", "warm", "warms_up", "expected_burst_s", "policy", "max_in_flight")
+        if len({_comparable(s.record[field]) for s in calling}) > 1
     ]
     methods = {s.method for s in calling}
     arms: dict[tuple[Any, ...], tuple[str, list[Surge]]] = {}
@@ -343,11 +379,21 @@ _NOT_CALLING = {
 }
 
 
+def _comparable(value: Any) -> Any:
+    """A missing value is the same as none."""
+    return None if pd.isna(value) or not value else value
+
+
 def _word(field: str, value: Any) -> str:
+    value = _comparable(value)
     if field == "ordered":
         return "ordered" if value else ""
     if field == "warm":
-        return "warm" if value and value > 0 else "cold"
+        return "warm" if value else "cold"
+    if field == "warms_up":
+        return "warmed up" if value else ""
+    if field == "expected_burst_s":
+        return f"{value:g} s expected" if value else ""
     if field == "max_in_flight":
         return f"{value} in flight"
     return str(value)
@@ -359,6 +405,11 @@ def ratio_to_baseline(setting: Setting, arm: Arm, measure: str = "p99_ms") -> st
     if base is None or base is arm or not base.values(measure) or not arm.values(measure):
         return None
     return stats.ratio(base.values(measure), arm.values(measure))
+
+
+def _smaller(setting: Setting, arm: Arm) -> str:
+    r = ratio_to_baseline(setting, arm)
+    return times(r, digits=1) if r else ABSENT
 
 
 _PART_NAMES = {
@@ -387,11 +438,7 @@ def surge_table(setting: Setting, name: str = "surge") -> Table:
         row(f"{bold}{q}, ms{bold}", lambda a, q=q: a.text(f"{q}_ms"))  # type: ignore[misc]
     row("max, ms", lambda a: a.text("max_ms"))
 
-    def smaller(a: Arm) -> str:
-        r = ratio_to_baseline(setting, a)
-        return times(r, digits=1) if r else ABSENT
-
-    row("**p99 without offload ÷ with**", smaller)
+    row("**p99 without offload ÷ with**", lambda a: _smaller(setting, a))
     for way in WAYS:
         row(
             f"{way}: p50 / p95 / p99, ms",
@@ -468,6 +515,7 @@ def methods_table(setting: Setting) -> Table | None:
         "p50, ms": lambda a: a.text("p50_ms"),
         "p95, ms": lambda a: a.text("p95_ms"),
         "p99, ms": lambda a: a.text("p99_ms"),
+        "no offload's p99 ÷ this": lambda a: _smaller(setting, a),
         "max, ms": lambda a: a.text("max_ms"),
         "excess, sentence-s": lambda a: a.text("excess_s"),
         "offloaded": lambda a: a.text("share_offloaded", percent),
