@@ -105,6 +105,19 @@ def _show_made(folder: Path, kind: str) -> None:
     click.echo(f"records: {folder}/records.jsonl")
 
 
+def _show_surges(folder: Path) -> None:
+    """Print the tables of the surges in `folder`."""
+    from bench.report import evidence, surge_tables, surges
+
+    (e,) = evidence.load([folder])
+    settings = surges.settings(surges.surges(e))
+    tables = [surge_tables.methods(s) or surge_tables.surge(s) for s in settings]
+    for table in [*tables, *map(surge_tables.bursts, surges.bursts(settings))]:
+        click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
+    for _, said in e.noise():
+        click.echo(f"Noise: {said}.")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lambda-burst")
 def main() -> None:
@@ -299,7 +312,8 @@ def surge(
         if set(methods) & set(CALLING):
             main_job.calls(target, r, languages, on_step, sizes=(100,))
         surges.measure(target, r, planned, policy_name=policy, on_progress=on_step)
-    click.echo(f"records: {r.path}\nshow them: bench report {r.name}")
+    _show_surges(r.folder)
+    click.echo(f"records: {r.path}\nplots of them: bench report {r.name}")
 
 
 @main.command()

@@ -3,6 +3,7 @@ its readers. `RECORDS.md` beside this file says what each field means."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import sys
@@ -25,6 +26,8 @@ from bench import machine
 VERSION = 1
 RESULTS = Path("results")
 FILE_NAME = "records.jsonl"
+# A run to keep may be compressed; nothing is ever appended to it again.
+PACKED_NAME = f"{FILE_NAME}.gz"
 
 # kind -> field -> type; a trailing "?" marks a field that may be absent (missing or null).
 # `_ms` is milliseconds, `_mb` MiB, `_per_s` a rate per second.
@@ -349,7 +352,29 @@ def check(kind: str, fields: Mapping[str, Any]) -> None:
 
 def find_runs(results: Path = RESULTS) -> list[Path]:
     """The folders of all runs, oldest first."""
-    return sorted(path.parent for path in results.glob(f"*/{FILE_NAME}"))
+    files = (path for name in (FILE_NAME, PACKED_NAME) for path in results.glob(f"*/{name}"))
+    return sorted({path.parent for path in files})
+
+
+def is_run(folder: Path) -> bool:
+    """Whether there are records in `folder`."""
+    return any((folder / name).is_file() for name in (FILE_NAME, PACKED_NAME))
+
+
+def open_records(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    """The records of a run, unpacked if they are packed.
+
+    Args:
+        path: a run's folder, or its file of records.
+
+    Raises:
+        RecordsUnreadable: no such file.
+    """
+    files = [path / FILE_NAME, path / PACKED_NAME] if path.is_dir() else [path]
+    file = next((f for f in files if f.is_file()), None)
+    if file is None:
+        raise RecordsUnreadable(f"{path} holds no {FILE_NAME}; `bench cold` makes a run")
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -406,15 +431,12 @@ def frames(path: Path) -> dict[str, pd.DataFrame]:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The complete lines of a file of records. Warns with `TornLine` of one that is not."""
-    file_path = path / FILE_NAME if path.is_dir() else path
-    if not file_path.is_file():
-        raise RecordsUnreadable(f"{path} holds no {FILE_NAME}; `bench cold` makes a run")
-    with file_path.open("rb") as file:
+    with open_records(path) as file:
         for line in file:
             if line.endswith(b"\n"):
                 yield line
             else:
-                warnings.warn(f"{file_path}: the last line is torn; left out", TornLine, 3)
+                warnings.warn(f"{path}: the last line is torn; left out", TornLine, 3)
 
 
 def _kind(path: Path, line: bytes) -> str:

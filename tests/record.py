@@ -2,12 +2,13 @@
 
     python -m tests.record results/20261122T115827Z-run-python-java-node
 
-As measured, but small: times to the microsecond; Flink's own gauges only without offload, where
-the report asks which of them shows the overload.
+As measured, but small: packed; times to the microsecond; Flink's own gauges only without offload,
+where the report asks which of them shows the overload; what a decision was made from not once more.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import sys
@@ -26,7 +27,8 @@ def record(runs: list[Path]) -> None:
         plain = {f["surge"] for f in facts if f["kind"] == "surge" and f["method"] == "none"}
         lines = [_line(_small(fact, with_gauges=fact.get("surge") in plain)) for fact in facts]
         (RECORDED / run.name).mkdir(parents=True)
-        (RECORDED / run.name / records.FILE_NAME).write_text("".join(lines), encoding="utf-8")
+        packed = gzip.compress("".join(lines).encode(), mtime=0)
+        (RECORDED / run.name / records.PACKED_NAME).write_bytes(packed)
 
 
 def _small(value: Any, with_gauges: bool = True) -> Any:
@@ -38,6 +40,8 @@ def _small(value: Any, with_gauges: bool = True) -> Any:
 
 
 def _line(fact: dict[str, Any]) -> str:
+    if fact["kind"] == "decision":
+        fact = {**fact, "inputs": {}}
     return json.dumps(fact, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

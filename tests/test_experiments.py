@@ -63,7 +63,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeLambda:
     for module in (cold, compute):
         monkeypatch.setattr(module, "force_cold", fake.force_cold)
         monkeypatch.setattr(module, "LambdaClient", lambda *_: fake)
-    monkeypatch.setattr(cold, "memory_mb", lambda target, function: 1769)
+        monkeypatch.setattr(module, "memory_mb", lambda target, function: 1769)
     return fake
 
 
@@ -188,6 +188,25 @@ def test_compute_warms_up_an_environment_that_was_replaced(
     assert steady["environment"].tolist() == [0, 1, 1]
     assert steady["call_number"].tolist()[0] == window + 1
     assert steady["call_number"].tolist()[1] > window
+
+
+def test_compute_measures_new_environments_at_every_memory_size(
+    fake: FakeLambda, tmp_path: Path
+) -> None:
+    with Run("compute", results=tmp_path) as run:
+        compute.measure(
+            TARGET,
+            run,
+            compute.subjects(TARGET, ["python", "java"]),
+            sizes=[1],
+            memories_mb=[128, 512],
+            environments=2,
+            rounds=1,
+        )
+    started = [x for x in fake.log if x.startswith("cold P")]
+    assert sorted(started[:2]) == sorted(started[2:4]) == ["cold P 128", "cold P 512"]
+    assert started[4:] == ["cold P 1769"]  # as it was configured
+    assert set(frames(run.folder)["call"]["environment"]) == {0, 1, 2, 3}
 
 
 def test_compute_keeps_to_its_budget(fake: FakeLambda, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from bench import ledger
@@ -214,3 +215,27 @@ def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -
         )
     bigger = next(x for x in planned if x.method == "bigger")
     assert bigger.capacity_per_s == pytest.approx(surges.BASE_PER_S * surges.FACTOR / 0.8)
+    scaled = replace(SHORT, method="scale-out")
+    assert (scaled.scaled_to, scaled.more_slots) == (3, 4)  # 800 / 0.8 of 400 each
+
+
+def test_warm_and_cold_pools_take_turns_too_where_there_is_a_pool() -> None:
+    planned = surges.plan(surges.plain(), ("none", "operator"), ("java",), 2, 1, pools=(0, 8))
+
+    for repetition in (1, 2):
+        turn = sorted((x.method, x.warm) for x in planned if x.repetition == repetition)
+        assert turn == [("none", 0), ("operator", 0), ("operator", 8)]
+
+
+@pytest.mark.parametrize(
+    ("form", "method", "pool", "problem"),
+    [
+        ("surge", "operator", 9, "only 8 calls may be in flight"),
+        ("sine", "scale-out", 0, "needs a surge and a declared capacity"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_runs(
+    form: surges.Form, method: Method, pool: int, problem: str
+) -> None:
+    with pytest.raises(click.UsageError, match=problem):
+        surges.plan(surges.plain(form=form), (method,), ("java",), 1, 1, pools=(pool,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import warnings
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import bench
 from bench import records
 from bench.records import SCHEMA, RecordsUnreadable, Run, TornLine, frames, read
+from bench.report import evidence
 
 CALL: dict[str, Any] = {
     "language": "java",
@@ -123,6 +125,18 @@ def test_what_is_not_a_record_of_this_version_is_refused(tmp_path: Path, line: s
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordsUnreadable, match=r"holds no records\.jsonl"):
         frames(tmp_path)
+
+
+def test_a_packed_run_reads_as_it_did(tmp_path: Path) -> None:
+    with Run("compute", results=tmp_path) as run:
+        run.write("call", **CALL)
+    before = read(run.folder)
+
+    (run.folder / records.PACKED_NAME).write_bytes(gzip.compress(run.path.read_bytes()))
+    run.path.unlink()
+
+    assert read(run.folder) == before
+    assert records.find_runs(tmp_path) == evidence.newest(tmp_path) == [run.folder]
 
 
 def test_a_complete_file_is_read_without_a_warning(tmp_path: Path) -> None:

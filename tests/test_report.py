@@ -23,6 +23,7 @@ from bench.report import (
     money,
     plots,
     readme,
+    surge_tables,
     surges,
 )
 from bench.report.evidence import Evidence
@@ -131,7 +132,7 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
 
     group = one(tmp_path, facts())
     (setting,) = surges.settings(surges.surges(group))
-    table = surges.methods_table(setting)
+    table = surge_tables.methods(setting)
     assert table is not None
     assert [row[0] for row in table.rows] == [
         "no offload", "operator, Python", "always, Python",
@@ -153,7 +154,7 @@ def test_latency_against_burst_length(tmp_path: Path) -> None:
     group = one(tmp_path, facts())
     (bursts,) = surges.bursts(surges.settings(surges.surges(group)))
     assert [s.conditions.duration_s for s in bursts] == [2, 5, 10]
-    assert [row[0] for row in surges.bursts_table(bursts).rows] == ["2 s", "5 s", "10 s"]
+    assert [row[0] for row in surge_tables.bursts(bursts).rows] == ["2 s", "5 s", "10 s"]
     assert plots.bursts(bursts).svg
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bench.policy import Policy, Sample, Settings
+from bench.records import open_records
 from bench.replay.closed import SETTINGS
 from bench.replay.judge import Decided, decided
 from flink_job.shapes import Shape, Surge, from_dict
@@ -42,11 +43,8 @@ def read_traces(path: Path) -> list[Trace]:
     Raises:
         click.ClickException: it is not there, or holds no such surge.
     """
-    file = path / "records.jsonl" if path.is_dir() else path
-    try:
-        records = list(_records(file.read_text().splitlines()))
-    except OSError as error:
-        raise click.ClickException(f"cannot read {file}: {error.strerror}") from error
+    with open_records(path) as file:
+        records = list(_records(file))
     target = next((r.get("target") for r in records if r["kind"] == "run"), None)
     samples: dict[str, list[Sample]] = {}
     for record in records:
@@ -62,12 +60,12 @@ def read_traces(path: Path) -> list[Trace]:
     ]
     if not traces:
         raise click.ClickException(
-            f"{file} holds no surge with samples; record one with `bench run` or `bench surge`"
+            f"{path} holds no surge with samples; record one with `bench run` or `bench surge`"
         )
     return traces
 
 
-def _records(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             record = json.loads(line)

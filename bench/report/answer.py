@@ -234,15 +234,28 @@ def _python_or_java(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     if verdicts:
         said.append(f"*Per batch*, warm, faster is: {'; '.join(verdicts)}{_overtaking(e)}")
     if settings:
-        arms = {a.language: a for a in settings[0].arms if a.method == "operator"}
-        if {"python", "java"} <= arms.keys():
-            java, python = (arms[x].values("p99_ms") for x in ("java", "python"))
-            if java and python:
-                r = stats.ratio(java, python)
-                said.append(f"*In total* (p99 in the surge): {_faster(r)}{_few(java, python)}")
+        said += _in_total(settings[0])
     if not said:
         return []
     return ["**Is Python faster than Java here?** " + ". ".join(said) + "."]
+
+
+def _in_total(setting: Setting) -> list[str]:
+    """Python against Java by p99 in the surge, with cold environments and with warm ones."""
+    by: dict[str, dict[str | None, Arm]] = {}
+    for a in setting.arms:
+        if a.method == "operator" and not a.is_ordered:
+            pool = " with warm environments" if a.surges[0].record["warm"] else ""
+            by.setdefault(pool, {}).setdefault(a.language, a)
+    said = []
+    for pool, arms in by.items():
+        if not {"python", "java"} <= arms.keys():
+            continue
+        java, python = (arms[x].values("p99_ms") for x in ("java", "python"))
+        if java and python:
+            r = stats.ratio(java, python)
+            said.append(f"*In total*{pool} (p99 in the surge): {_faster(r)}{_few(java, python)}")
+    return said
 
 
 def _overtaking(e: Evidence) -> str:
@@ -259,24 +272,33 @@ def _overtaking(e: Evidence) -> str:
 
 def _scaling_out(settings: Sequence[Setting]) -> list[str]:
     """From which burst length scaling out beats offloading, if that was measured."""
-    verdicts = surges.against_scaling_out(settings)
-    if not verdicts:
+    duels = surges.against_scaling_out(settings)
+    if not duels:
         return []
-    wins = [length for length, ours, theirs in verdicts if theirs < ours]
-    lengths = ", ".join(
-        f"{length:g} s: {time(ours)} offloaded, {time(theirs)} scaled out"
-        for length, ours, theirs in verdicts
-    )
-    longer = [length for length, _, _ in verdicts if wins and length >= wins[0]]
-    if not wins:
+    lost = [x.duration_s for x in duels if x.is_lost]
+    longer = [x.duration_s for x in duels if lost and x.duration_s >= lost[0]]
+    if not lost:
         conclusion = "it wins at none of the burst lengths measured"
-    elif wins == longer:
-        conclusion = f"it wins from bursts of {wins[0]:g} s on"
+        if (after_ms := duels[-1].normal_after_ms) is not None:
+            conclusion += (
+                f". It needs {time(after_ms)} until latency is normal again, which the p99 shows "
+                f"until that is 1 % of the burst: bursts of {time(after_ms * 100)} and more"
+            )
+    elif lost == longer:
+        conclusion = f"it wins from bursts of {lost[0]:g} s on"
     else:
         conclusion = (
-            f"it wins at bursts of {_and([f'{x:g} s' for x in wins])}, not at all longer ones"
+            f"it wins at bursts of {_and([f'{x:g} s' for x in lost])}, not at all longer ones"
         )
-    return [f"**Or scale out?** By p99, {conclusion} ({lengths})."]
+    lengths = "; ".join(
+        f"{x.duration_s:g} s: {time(x.offloaded_ms)} offloaded, "
+        + ", ".join(
+            f"{time(v)} scaled out ({label.removeprefix('scale out, ')})"
+            for label, v in x.scaled_ms.items()
+        )
+        for x in duels
+    )
+    return [f"**Or scale out?** By p99, {conclusion}. Bursts of {lengths}."]
 
 
 def _order(settings: Sequence[Setting]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report import calls, surges
+from bench.report import calls, surge_tables, surges
 from bench.report.evidence import Evidence, load
 from bench.report.table import Table
 
@@ -17,7 +17,7 @@ def tables(e: Evidence) -> list[Table]:
     found = [calls.cold(e), calls.compute(e), calls.failures(e)]
     settings = surges.settings(surges.surges(e))
     found[2:2] = [
-        surges.surge_table(s, "surge" if i == 0 else f"surge-{i + 1}")
+        surge_tables.surge(s, "surge" if i == 0 else f"surge-{i + 1}")
         for i, s in enumerate(settings)
     ]
     return [t for t in found if t]

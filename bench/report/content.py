@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bench.report import answer, breakpoint, calls, compare, metrics, money, plots, surges, sweep
+from bench.report import (
+    answer,
+    breakpoint,
+    calls,
+    compare,
+    metrics,
+    money,
+    plots,
+    surge_tables,
+    surges,
+    sweep,
+)
 from bench.report.evidence import Evidence
 from bench.report.style import Plot
 from bench.report.table import Table
@@ -70,7 +81,7 @@ def content(e: Evidence) -> Content:
                     "round to it."
                 ],
                 _there(plots.timeline(setting), plots.parts(setting), plots.methods(setting)),
-                _there(surges.surge_table(setting), surges.methods_table(setting)),
+                _there(surge_tables.surge(setting), surge_tables.methods(setting)),
             )
         )
     for setting in settings[:1]:
@@ -84,13 +95,13 @@ def content(e: Evidence) -> Content:
         )
     parts.append(Part("Breaking point", plots=breakpoint.plots(e), tables=breakpoint.tables(e)))
     parts.append(Part("Sweeps", plots=sweep.plots(e), tables=sweep.tables(e)))
-    others = [surges.surge_table(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
+    others = [surge_tables.surge(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
     bursts = surges.bursts(settings)
     parts += [
         Part(
             "Burst length",
             plots=[plots.bursts(group) for group in bursts[:1]],
-            tables=[surges.bursts_table(group) for group in bursts[:1]],
+            tables=[surge_tables.bursts(group) for group in bursts[:1]],
         ),
         Part(
             "Cost",

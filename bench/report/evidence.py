@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def find(names: Sequence[str], results: Path) -> list[Path]:
     folders = []
     for name in names:
         candidates = [Path(name), results / name]
-        folder = next((f for f in candidates if (f / records.FILE_NAME).is_file()), None)
+        folder = next(filter(records.is_run, candidates), None)
         if folder is None:
             raise NoRuns(f"no run {name}: neither a folder with records nor one in {results}/")
         folders.append(folder)
@@ -163,14 +164,15 @@ def find(names: Sequence[str], results: Path) -> list[Path]:
 
 def _head(folder: Path) -> dict[str, Any] | None:
     """The `run` record of a run, or None if it died before that."""
-    with (folder / records.FILE_NAME).open(encoding="utf-8") as file:
+    with records.open_records(folder) as file:
         line = file.readline()
-    return json.loads(line) if line.endswith("\n") else None
+    return json.loads(line) if line.endswith(b"\n") else None
 
 
 def _ended_well(folder: Path) -> bool:
-    with (folder / records.FILE_NAME).open("rb") as file:
-        file.seek(max(0, file.seek(0, SEEK_END) - _LONGEST_END))
+    with records.open_records(folder) as file:
+        if not isinstance(file, gzip.GzipFile):  # which cannot be read from its end
+            file.seek(max(0, file.seek(0, SEEK_END) - _LONGEST_END))
         last = file.read().rstrip().rpartition(b"\n")[2]
     return b'"kind":"end","ok":true' in last
 

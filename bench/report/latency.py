@@ -108,14 +108,13 @@ def parts(batches: pd.DataFrame, window: tuple[float, float]) -> dict[str, float
 
 
 def over_time(s: Sentences, bin_ms: float = BIN_MS) -> pd.DataFrame:
-    """Latency by due time: columns at_ms (middle of the bin), p50_ms, p90_ms, max_ms."""
+    """Latency by due time: columns at_ms (middle of the bin), p50_ms, max_ms."""
     frame = pd.DataFrame({"bin": (s.due_ms // bin_ms).astype(int), "latency": s.latency_ms})
     bins = frame.groupby("bin")["latency"]
     return pd.DataFrame(
         {
             "at_ms": (np.asarray(list(bins.groups)) + 0.5) * bin_ms,
             "p50_ms": bins.median().to_numpy(),
-            "p90_ms": bins.quantile(0.9).to_numpy(),
             "max_ms": bins.max().to_numpy(),
         }
     )
@@ -126,22 +125,22 @@ def normal_ms(s: Sentences, window: tuple[float, float]) -> float | None:
     return due_within(s, (min(1000.0, window[0] / 2), window[0])).quantiles(0.95)[0]
 
 
-def recovery_ms(s: Sentences, bins: pd.DataFrame, window: tuple[float, float]) -> float | None:
-    """From the surge's start until latency is back: the end of the last quarter second in which
-    more than a tenth of the sentences due took twice the normal level. 0 if there is none; None
-    where it cannot be said: nothing ran before the surge, or latency was still up at the end.
-    `bins` is latency over time."""
+def recovery_ms(s: Sentences, window: tuple[float, float]) -> float | None:
+    """From the surge's start until latency is back: the end of the last second in which half of the
+    sentences due took over twice the normal level. 0 if there is none; None where it cannot be
+    said: nothing ran before the surge, or latency was still up at the end."""
     normal = normal_ms(s, window)
     if normal is None:
         return None
+    bins = over_time(s, 1000.0)
     bins = bins[bins["at_ms"] > window[0]]
-    late = bins[bins["p90_ms"] > _BACK_TO_NORMAL * normal]
+    late = bins[bins["p50_ms"] > _BACK_TO_NORMAL * normal]
     if late.empty:
         return 0.0
     last = float(late["at_ms"].iloc[-1])
     if last == float(bins["at_ms"].iloc[-1]):
         return None
-    return last + BIN_MS / 2 - window[0]
+    return last + 500.0 - window[0]
 
 
 def excess_s(s: Sentences, window: tuple[float, float]) -> float | None:

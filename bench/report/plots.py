@@ -583,7 +583,7 @@ def bursts(group: Sequence[Setting]) -> Plot:
     for s in group:
         for a in s.arms:
             p99 = a.value("p99_ms")
-            if p99 is not None:
+            if p99 is not None and a.label in lines:
                 lines[a.label].append((s.conditions.duration_s, p99, a))
 
     def paint(figure: Any) -> None:
@@ -617,10 +617,10 @@ def bursts(group: Sequence[Setting]) -> Plot:
 
 def _bursts_title(group: Sequence[Setting]) -> str:
     """Whether, and from which length on, scaling out beats offloading by p99."""
-    measured = surges.against_scaling_out(group)
-    wins = [length for length, offloaded, scaled in measured if scaled < offloaded]
-    if not measured:
+    duels = surges.against_scaling_out(group)
+    lost = [x.duration_s for x in duels if x.is_lost]
+    if not duels:
         return "The longer the burst, the more there is to absorb"
-    if not wins:
+    if not lost:
         return "Offloading beats scaling out at every burst length measured"
-    return f"Scaling out beats offloading from bursts of {wins[0]:g} s on"
+    return f"Scaling out beats offloading from bursts of {lost[0]:g} s on"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from bench.report import answer, compare, metrics, money, surges
+from bench import records
+from bench.report import answer, breakpoint, compare, metrics, money, surge_tables, surges
 from bench.report.evidence import load
 
 RECORDED = Path(__file__).parents[2] / "tests" / "data" / "recorded"
@@ -30,10 +31,11 @@ def texts(folders: Sequence[Path]) -> dict[str, str]:
     e = load(folders)[0]
     settings = surges.settings(surges.surges(e))
     shown = compare.tables(e)
+    shown += breakpoint.tables(e)
     for setting in settings[:1]:
-        more = (metrics.table(setting), surges.methods_table(setting), money.per_hour(setting))
+        more = (metrics.table(setting), surge_tables.methods(setting), money.per_hour(setting))
         shown += [t for t in more if t]
-    shown += [surges.bursts_table(group) for group in surges.bursts(settings)[:1]]
+    shown += [surge_tables.bursts(group) for group in surges.bursts(settings)[:1]]
     made = {t.name: f"{t.note}\n\n{t.markdown()}" for t in shown}
     made["answer"] = "\n\n".join(answer.answer(e, settings))
     return made
@@ -80,4 +82,4 @@ def rewrite(readme: Path = README, recorded: Path = RECORDED) -> None:
 
 
 def _runs(recorded: Path) -> list[Path]:
-    return sorted(path.parent for path in recorded.glob("*/records.jsonl"))
+    return records.find_runs(recorded)

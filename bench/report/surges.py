@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ from bench.cost import Usage
 from bench.report import latency
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.latency import PARTS, Sentences
-from bench.report.table import ABSENT, Table, count, number, percent, times, usd
+from bench.report.table import ABSENT, number
 
 METHODS = ("none", "operator", "source", "always", "scale-out", "bigger")
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
@@ -196,7 +197,7 @@ class Surge:
         share = float(self.within.offloaded @ weight / weight.sum()) if len(weight) else None
         found["share_offloaded"] = share
         found["detection_ms"] = self.detection_ms
-        found["recovery_ms"] = latency.recovery_ms(self.sentences, self.over_time, self.window)
+        found["recovery_ms"] = latency.recovery_ms(self.sentences, self.window)
         found["excess_s"] = latency.excess_s(self.sentences, self.window)
         for source, columns in (
             (self.calls, ("calls", "cold_starts", "throttled", "timed_out", "failed", "late")),
@@ -331,7 +332,8 @@ def settings(found: Sequence[Surge]) -> list[Setting]:
         if not _sized_as_others(s):
             homes = [c for c in groups if _load(c) == _load(s.conditions)]
             groups.setdefault(homes[0] if len(homes) == 1 else s.conditions, []).append(s)
-    made = [Setting(c, _arms(group)) for c, group in groups.items()]
+    name = _naming(found)
+    made = [Setting(c, _arms(group, name)) for c, group in groups.items()]
     return sorted(made, key=lambda s: (-len(s.arms), -s.conditions.duration_s))
 
 
@@ -343,21 +345,29 @@ def _load(c: Conditions) -> tuple[Any, ...]:
     return (c.workload, c.cost, c.shape, c.length_s, c.batch_size, c.linger_ms)
 
 
-def _arms(group: Sequence[Surge]) -> list[Arm]:
-    calling = [s for s in group if s.language]
+def _naming(found: Sequence[Surge]) -> Callable[[Surge], str]:
+    """How arms are called: by what differs among the surges, so the same in all their settings."""
+    calling = [s for s in found if s.language]
     varying = [
         field
         for field in ("ordered", "warm", "warms_up", "expected_burst_s", "policy", "max_in_flight")
         if len({_comparable(s.record[field]) for s in calling}) > 1
     ]
-    methods = {s.method for s in calling}
-    arms: dict[tuple[Any, ...], tuple[str, list[Surge]]] = {}
-    for s in group:
+    several_methods = len({s.method for s in calling}) > 1
+
+    def name(s: Surge) -> str:
         extra = [_word(field, s.record[field]) for field in varying if s.language]
-        label = _label(s, len(methods) > 1)
-        key = (_rank(s.method), LANGUAGES.index(s.language) if s.language else -1, label, *extra)
-        arms.setdefault(key, (", ".join([label, *filter(None, extra)]), []))[1].append(s)
-    return [Arm(label, ss) for _, (label, ss) in sorted(arms.items(), key=lambda x: x[0])]
+        return ", ".join([_label(s, several_methods), *filter(None, extra)])
+
+    return name
+
+
+def _arms(group: Sequence[Surge], name: Callable[[Surge], str]) -> list[Arm]:
+    arms: dict[tuple[int, int, str], list[Surge]] = {}
+    for s in group:
+        key = (_rank(s.method), LANGUAGES.index(s.language) if s.language else -1, name(s))
+        arms.setdefault(key, []).append(s)
+    return [Arm(label, ss) for (_, _, label), ss in sorted(arms.items(), key=lambda x: x[0])]
 
 
 def _rank(method: str) -> int:
@@ -407,70 +417,6 @@ def ratio_to_baseline(setting: Setting, arm: Arm, measure: str = "p99_ms") -> st
     return stats.ratio(base.values(measure), arm.values(measure))
 
 
-def _smaller(setting: Setting, arm: Arm) -> str:
-    r = ratio_to_baseline(setting, arm)
-    return times(r, digits=1) if r else ABSENT
-
-
-_PART_NAMES = {
-    "waiting": "waiting for the batch",
-    "shipping": "shipping there and back",
-    "bring_up": "bring-up of an environment",
-    "computing": "computing",
-    "sending": "sending downstream",
-    "remainder": "not explained",
-    "total": "whole (first sentence of a batch)",
-}
-
-
-def surge_table(setting: Setting, name: str = "surge") -> Table:
-    """Latency in the surge and its parts: one column for no offload, one for each language."""
-    arms = [a for a in setting.arms if a.method in ("none", "operator")] or list(setting.arms)
-    rows: list[list[str]] = []
-
-    def row(label: str, cell: Callable[[Arm], str]) -> None:
-        cells = [cell(arm) for arm in arms]
-        if any(c != ABSENT for c in cells):
-            rows.append([label, *cells])
-
-    for q in ("p50", "p95", "p99"):
-        bold = "**" if q == "p99" else ""
-        row(f"{bold}{q}, ms{bold}", lambda a, q=q: a.text(f"{q}_ms"))  # type: ignore[misc]
-    row("max, ms", lambda a: a.text("max_ms"))
-
-    row("**p99 without offload ÷ with**", lambda a: _smaller(setting, a))
-    for way in WAYS:
-        row(
-            f"{way}: p50 / p95 / p99, ms",
-            lambda a, way=way: _slashes(a, [f"{way}_{q}_ms" for q in ("p50", "p95", "p99")]),  # type: ignore[misc]
-        )
-    for part, words in _PART_NAMES.items():
-        row(
-            f"offloaded, mean: {words}, ms",
-            lambda a, part=part: _to_the_microsecond(a.value(f"offloaded_{part}_ms")),  # type: ignore[misc]
-        )
-    row("share offloaded", lambda a: a.text("share_offloaded", percent))
-    row("calls", lambda a: a.text("calls", count))
-    row("cold starts", lambda a: a.text("cold_starts", count))
-    row(
-        "throttled / timed out / failed / late",
-        lambda a: _sums(a, ["throttled", "timed_out", "failed", "late"]),
-    )
-    row("detected after, ms", lambda a: a.text("detection_ms"))
-    row("latency normal again after, ms", lambda a: a.text("recovery_ms"))
-    row("sentences due in the surge", lambda a: a.text("sentences", count))
-    row("**lost / duplicated / wrong**", lambda a: _sums(a, ["lost", "duplicated", "wrong"]))
-    return Table(
-        name,
-        "Total latency in the surge",
-        ["", *[a.label for a in arms]],
-        rows,
-        measures(arms),
-        f"Of the sentences due during the surge, from due time to sink. {setting.conditions.words}."
-        f" {setting.repetitions}.",
-    )
-
-
 def measures(arms: Sequence[Arm]) -> pd.DataFrame:
     """One row a surge, everything measured."""
     return pd.DataFrame(
@@ -491,51 +437,6 @@ def measures(arms: Sequence[Arm]) -> pd.DataFrame:
     )
 
 
-def _to_the_microsecond(ms: float | None) -> str:
-    return number(None if ms is None else round(ms, 3))
-
-
-def _slashes(arm: Arm, names: Sequence[str]) -> str:
-    values = [arm.value(n) for n in names]
-    return ABSENT if all(v is None for v in values) else " / ".join(map(number, values))
-
-
-def _sums(arm: Arm, names: Sequence[str]) -> str:
-    cells = [arm.total(n) for n in names]
-    return ABSENT if all(c == ABSENT for c in cells) else " / ".join(cells)
-
-
-def methods_table(setting: Setting) -> Table | None:
-    """Every method under the same load, one a row; None if there is nothing but offloading."""
-    if {a.method for a in setting.arms} <= {"none", "operator"}:
-        return None
-    columns: dict[str, Callable[[Arm], str]] = {
-        "detected, ms": lambda a: a.text("detection_ms"),
-        "normal again, ms": lambda a: a.text("recovery_ms"),
-        "p50, ms": lambda a: a.text("p50_ms"),
-        "p95, ms": lambda a: a.text("p95_ms"),
-        "p99, ms": lambda a: a.text("p99_ms"),
-        "no offload's p99 ÷ this": lambda a: _smaller(setting, a),
-        "max, ms": lambda a: a.text("max_ms"),
-        "excess, sentence-s": lambda a: a.text("excess_s"),
-        "offloaded": lambda a: a.text("share_offloaded", percent),
-        "calls": lambda a: a.text("calls", count),
-        "cold starts": lambda a: a.text("cold_starts", count),
-        "$ an hour": lambda a: a.text("usd_per_hour_x86_64", usd),
-        "lost / dup. / wrong": lambda a: _sums(a, ["lost", "duplicated", "wrong"]),
-        "out of order": lambda a: a.text("out_of_order", count),
-    }
-    return Table(
-        "methods",
-        "Methods and alternatives",
-        ["", *columns],
-        [[a.label, *[cell(a) for cell in columns.values()]] for a in setting.arms],
-        measures(setting.arms),
-        f"{setting.conditions.words}. {setting.repetitions.replace('column', 'row')}. Excess: what "
-        "sentences waited beyond their normal latency, in sum. $: calls only, x86_64, list price.",
-    )
-
-
 def bursts(found: Sequence[Setting]) -> list[list[Setting]]:
     """Settings that differ in nothing but the length of the burst, shortest burst first."""
     groups: dict[tuple[Any, ...], list[Setting]] = {}
@@ -548,41 +449,49 @@ def bursts(found: Sequence[Setting]) -> list[list[Setting]]:
     return [sorted(g, key=lambda s: s.conditions.duration_s) for g in several]
 
 
-def bursts_table(group: Sequence[Setting]) -> Table:
-    """p99 in the surge by length of the burst, a column for each method."""
-    labels = burst_labels(group)
-    rows = []
-    for s in group:
-        by = {a.label: a.text("p99_ms") for a in s.arms}
-        rows.append([f"{s.conditions.duration_s:g} s", *[by.get(x, ABSENT) for x in labels]])
-    data = [
-        fact | {"duration_s": s.conditions.duration_s}
-        for s in group
-        for fact in measures(s.arms).to_dict("records")
-    ]
-    return Table(
-        "bursts",
-        "Latency against burst length",
-        ["length of the burst: p99, ms", *labels],
-        rows,
-        pd.DataFrame(data),
-        f"{group[0].conditions.words}, and other lengths of the burst.",
-    )
-
-
 def burst_labels(group: Sequence[Setting]) -> list[str]:
-    """The arms of all settings, each once, in their order."""
-    return list(dict.fromkeys(a.label for s in group for a in s.arms))
+    """The arms that were measured at several lengths, in their order."""
+    labels = Counter(a.label for s in group for a in s.arms)
+    return [label for label, n in labels.items() if n > 1]
 
 
-def against_scaling_out(found: Sequence[Setting]) -> list[tuple[float, float, float]]:
-    """(length of the burst in s, lowest p99 of offloading, of scaling out), shortest burst first,
-    where both were measured."""
-    rows = []
+@dataclass(frozen=True)
+class Duel:
+    """Offloading against scaling out, at one length of the burst.
+
+    Attributes:
+        offloaded_ms: the lowest p99 of offloading.
+        scaled_ms: the p99 of each way of scaling out.
+        normal_after_ms: from the surge's start until latency was normal again, of the quickest way
+            of scaling out; None if it never was.
+    """
+
+    duration_s: float
+    offloaded_ms: float
+    scaled_ms: Mapping[str, float]
+    normal_after_ms: float | None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether scaling out has the lower p99."""
+        return min(self.scaled_ms.values()) < self.offloaded_ms
+
+
+def against_scaling_out(found: Sequence[Setting]) -> list[Duel]:
+    """Where both were measured; shortest burst first."""
+    duels = []
     for s in found:
-        p99 = [(a.method, v) for a in s.arms if (v := a.value("p99_ms")) is not None]
-        offloaded = [v for method, v in p99 if method == "operator"]
-        scaled = [v for method, v in p99 if method.startswith("scale-out")]
+        p99 = [(a, v) for a in s.arms if (v := a.value("p99_ms")) is not None]
+        offloaded = [v for a, v in p99 if a.method == "operator"]
+        scaled = [(a, v) for a, v in p99 if a.method.startswith("scale-out")]
         if offloaded and scaled:
-            rows.append((s.conditions.duration_s, min(offloaded), min(scaled)))
-    return sorted(rows)
+            normal = [x for a, _ in scaled if (x := a.value("recovery_ms")) is not None]
+            duels.append(
+                Duel(
+                    s.conditions.duration_s,
+                    min(offloaded),
+                    {a.label: v for a, v in scaled},
+                    min(normal, default=None),
+                )
+            )
+    return sorted(duels, key=lambda x: x.duration_s)
