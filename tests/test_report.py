@@ -140,7 +140,39 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
     ]  # fmt: skip
     assert len(table.data) == 10
     assert plots.methods(setting) is not None
-    assert "Or scale out?" in "\n".join(answer.answer(group, [setting]))
+    words = "\n".join(answer.answer(group, [setting]))
+    assert re.search(r"Bursts of \d+ s: .* offloaded, .* scaled out \(free slots\)", words)
+
+    costs = {row[0]: row[1:] for row in (money.per_hour(setting) or table).rows}
+    assert costs["no offload"][:3] == ["1.00", "$0.110", "—"]
+    assert costs["bigger from the start"][:3] == ["3.00", "$0.330", "—"]
+    assert costs["operator, Python"][0] == "1.00" and costs["operator, Python"][2] != "—"
+    assert "The 2.00 workers more that the peak needs cost $0.220 an hour" in words
+
+
+def test_calls_as_slow_as_the_worker_cost_its_time_besides(tmp_path: Path) -> None:
+    group = one(tmp_path, synthetic.surge(rng(), "a", "operator", "python"))
+    (surge,) = surges.surges(group)
+    assert surge.usage and surge.usage_as_slow
+    seconds = surge.called["count"].sum() / surge.record["capacity_per_s"]
+    more = surge.usage_as_slow.gb_seconds - surge.usage.gb_seconds
+    assert more == pytest.approx(seconds * 1769 / 1024)
+
+
+def test_order_and_warm_environments_are_told_apart_where_both_were_measured(
+    tmp_path: Path,
+) -> None:
+    def facts() -> Records:
+        for ordered in (False, True):
+            for kind, fields in synthetic.surge(rng(), f"a-{ordered}", "operator", "java"):
+                yield kind, fields | ({"ordered": ordered} if kind == "surge" else {})
+        yield from synthetic.surge(rng(), "w", "operator", "java", environment="warm")
+
+    group = one(tmp_path, facts())
+    (setting,) = surges.settings(surges.surges(group))
+    assert [a.label for a in setting.arms] == ["Java, cold", "Java, ordered, cold", "Java, warm"]
+    assert [a.label for a in setting.typical] == ["Java, cold"]
+    assert "What does order cost?" in "\n".join(answer.answer(group, [setting]))
 
 
 def test_latency_against_burst_length(tmp_path: Path) -> None:

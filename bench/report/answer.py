@@ -49,7 +49,9 @@ def _relief(settings: Sequence[Setting]) -> list[str]:
     setting = settings[0]
     base = setting.baseline
     ratios = [
-        (a, surges.ratio_to_baseline(setting, a)) for a in setting.arms if a.method == "operator"
+        (a, surges.ratio_to_baseline(setting, a))
+        for a in setting.arms
+        if a.method == "operator" and not a.is_ordered
     ]
     found = [(a, r) for a, r in ratios if r is not None]
     if base is None or not found:
@@ -87,7 +89,7 @@ def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         said.append(recovery.words)
     by_length = _fastest_by_length(settings)
     if by_length:
-        said.append(f"lowest p99 by burst length: {by_length}")
+        said.append(f"lowest p99 in the surge, of bursts of {by_length}")
     return [f"**Which language.** {_upper('; '.join(said))}."] if said else []
 
 
@@ -133,9 +135,9 @@ def _fastest_by_length(settings: Sequence[Setting]) -> str:
     best = []
     for s in [s for group in surges.bursts(settings)[:1] for s in group]:
         known = {
-            _who(a): v
-            for a in s.arms
-            if a.method == "operator" and (v := a.value("p99_ms")) is not None
+            NAMES[a.language]: v
+            for a in s.typical
+            if a.method == "operator" and a.language and (v := a.value("p99_ms")) is not None
         }
         if len(known) > 1:
             near = [who for who, v in known.items() if v < _NOTABLE * min(known.values())]
@@ -305,7 +307,8 @@ def _order(settings: Sequence[Setting]) -> list[str]:
     """What it costs to keep the order, where both were measured."""
     said = []
     for setting in settings[:1]:
-        arms = {(a.method, a.language, a.is_ordered): a for a in setting.arms}
+        # Of cold and warm environments the cold ones, which come first.
+        arms = {(a.method, a.language, a.is_ordered): a for a in reversed(setting.arms)}
         for (method, language, is_ordered), kept in arms.items():
             free = arms.get((method, language, False))
             if not is_ordered or free is None:

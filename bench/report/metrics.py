@@ -174,22 +174,29 @@ def table(setting: Setting) -> Table | None:
 
 
 def words(setting: Setting) -> str | None:
-    """The quickest metric that is not confusable, and Flink's own smoothed ones, as a sentence."""
+    """The quickest metric that is not confusable, and the slowest of those that Flink smooths, in a
+    sentence; medians over the surges."""
     base = _baseline(setting)
-    found = [m for m in shown(base.surges[0]) if m.delay_ms is not None] if base else []
-    found = [m for m in found if m.confusable == "no"]
-    smoothed = [m for m in found if "busyTimeMs" in m.metric or "backPressuredTimeMs" in m.metric]
+    delays_ms: dict[str, list[float]] = {}
+    gauges = set()
+    for m in [m for s in base.surges for m in shown(s)] if base else []:
+        if m.delay_ms is not None and m.confusable == "no":
+            delays_ms.setdefault(m.metric, []).append(m.delay_ms)
+            gauges |= {m.metric} if m.is_gauge else set()
+    found = sorted((float(np.median(ms)), metric) for metric, ms in delays_ms.items())
     if not found:
         return None
+    after_ms, quickest = found[0]
     said = (
-        f"“{found[0].metric}”, from differenced counters,"
-        if not found[0].is_gauge
-        else (f"`{_short(found[0].metric)}`")
+        f"`{_short(quickest)}`"
+        if quickest in gauges
+        else f"“{quickest}”, from differenced counters,"
     )
-    said += f" shows the overload {_seconds(found[0])} after it began"
+    said += f" shows the overload {after_ms / 1000:.1f} s after it began"
+    smoothed = [x for x in found if "busyTimeMs" in x[1] or "backPressuredTimeMs" in x[1]]
     if smoothed:
-        last = smoothed[-1]
-        said += f", `{_short(last.metric)}`, smoothed by Flink, after {_seconds(last)}"
+        after_ms, slowest = smoothed[-1]
+        said += f", `{_short(slowest)}`, smoothed by Flink, after {after_ms / 1000:.1f} s"
     return said
 
 

@@ -8,7 +8,7 @@ from bench.cost import PRICES, Usage
 from bench.report.calls import steady
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.surges import Arm, Setting, measures
-from bench.report.table import ABSENT, Table, count, number, percent, usd
+from bench.report.table import ABSENT, Table, number, percent, usd
 
 _PRICED = (
     f"List prices of {PRICES.as_of} in {PRICES.region}, without free tier; from billed time and "
@@ -116,7 +116,6 @@ def per_hour(setting: Setting) -> Table | None:
             a.label,
             number(setting.workers(a)),
             usd(_workers_usd(setting, a)),
-            count(a.value("calls")),
             usd(a.value("usd_per_hour_x86_64")),
             usd(a.value("usd_per_hour_arm64")),
             usd(a.value("usd_as_slow_x86_64")),
@@ -124,7 +123,7 @@ def per_hour(setting: Setting) -> Table | None:
         ]
         for a in setting.arms
     ]
-    columns = ["arm", "repetition", "subtasks", "calls"]
+    columns = ["arm", "repetition", "subtasks"]
     prices = [f"{x}_{y}" for x in ("usd_per_hour", "usd_as_slow") for y in ("x86_64", "arm64")]
     return Table(
         "cost-surge",
@@ -133,7 +132,6 @@ def per_hour(setting: Setting) -> Table | None:
             "",
             "workers",
             "workers, an hour",
-            "calls in this surge",
             "calls, x86_64, an hour",
             "arm64",
             "x86_64, as slow as here",
@@ -141,10 +139,11 @@ def per_hour(setting: Setting) -> Table | None:
         ],
         rows,
         measures(setting.arms)[[*columns, *prices, "free_tier_per_hour"]],
-        f"{setting.conditions.words}. All calls of the surge, cold starts and warm-up included, "
-        "scaled to an hour. As slow as here: if a sentence took as long in the function as the "
-        "declared capacity makes it take here, which is the fair comparison with workers. A worker "
-        f"is ${PRICES.worker_hour:.2f} an hour; a bigger job pays for its workers surge or not. "
+        f"{setting.conditions.words}. The calls due in the surge, cold starts and warm-up "
+        "included, scaled to an hour; “always” pays for its calls in calm, too. As slow as here: "
+        "if a sentence took as long in the function as the declared capacity makes it take here, "
+        "which is the fair comparison with workers. A worker is "
+        f"${PRICES.worker_hour:.2f} an hour; a bigger job pays for its workers surge or not. "
         f"{_PRICED}",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -262,7 +263,7 @@ def _log_spaced(n: int) -> list[int]:
 
 def timeline(setting: Setting) -> Plot | None:
     """Latency through the surge, by due time, and the share offloaded that was decided."""
-    arms = [a for a in setting.arms if a.method in ("none", "operator")]
+    arms = [a for a in setting.typical if a.method in ("none", "operator")]
     if not any(a.method == "operator" for a in arms):
         return None
     base = setting.baseline
@@ -369,27 +370,30 @@ def _arm_style(a: Arm) -> Any:
 
 
 def methods(setting: Setting) -> Plot | None:
-    """Latency through the surge under every method, all in one."""
+    """Latency through the surge under every method, all in one; one language for all of them."""
     if {a.method for a in setting.arms} <= {"none", "operator"}:
         return None
-    known = {a.label: v for a in setting.arms if (v := a.value("p99_ms")) is not None}
+    languages = Counter(a.language for a in setting.typical if a.language)
+    language = max(languages, key=lambda x: languages[x], default=None)
+    arms = [a for a in setting.typical if a.language in (None, language)]
+    known = {a.label: v for a in arms if (v := a.value("p99_ms")) is not None}
     best = min(known, key=lambda label: known[label])
     title = f"{best[:1].upper()}{best[1:]} keeps latency lowest: p99 {time(known[best])}"
-    n = len(setting.arms[0].surges)
+    n = len(arms[0].surges)
     return draw(
         "methods",
         title,
         f"Median of each {latency.BIN_MS:g} ms by due time"
         f"{f', first of {n} repetitions' if n > 1 else ''}. {setting.conditions.words}.",
-        lambda figure: _paint_methods(figure, setting),
+        lambda figure: _paint_methods(figure, setting, arms),
         HEIGHT_IN * 1.3,
     )
 
 
-def _paint_methods(figure: Any, setting: Setting) -> None:
+def _paint_methods(figure: Any, setting: Setting, arms: Sequence[Arm]) -> None:
     ax = figure.subplots()
     _shade(ax, setting)
-    for a in setting.arms:
+    for a in arms:
         _latency_line(ax, a)
     ax.set_yscale("log")
     plain_log(ax.yaxis, " ms", seconds=True)
@@ -414,8 +418,8 @@ _PART_LABELS = {
 
 def parts(setting: Setting) -> Plot | None:
     """The mean parts of an offloaded batch's latency, stacked: all of them, and the slowest."""
-    offloaded = {a.label: _offloaded(a) for a in setting.arms if a.language}
-    arms = [a for a in setting.arms if len(offloaded.get(a.label, ()))]
+    offloaded = {a.label: _offloaded(a) for a in setting.typical if a.language}
+    arms = [a for a in setting.typical if len(offloaded.get(a.label, ()))]
     if not arms:
         return None
     means = {a.label: _part_means(offloaded[a.label]) for a in arms}

@@ -22,7 +22,7 @@ _PART_NAMES = {
 
 def surge(setting: Setting, name: str = "surge") -> Table:
     """Latency in the surge and its parts: one column for no offload, one for each language."""
-    arms = [a for a in setting.arms if a.method in ("none", "operator")] or list(setting.arms)
+    arms = [a for a in setting.typical if a.method in ("none", "operator")] or list(setting.arms)
     rows: list[list[str]] = []
 
     def row(label: str, cell: Callable[[Arm], str]) -> None:

@@ -73,7 +73,7 @@ class Conditions:
             workers = f" × {self.parallelism} subtasks" if self.parallelism > 1 else ""
             said.append(
                 f"local tokenizer capped at a declared {self.capacity_per_s:,.0f} sentences/s"
-                + workers
+                f"{workers}, the functions not"
             )
         else:
             said.append("local tokenizer not capped")
@@ -157,18 +157,23 @@ class Surge:
         return float(seen["at_ms"].min()) - self.window[0] if len(seen) else None
 
     @cached_property
+    def called(self) -> pd.DataFrame:
+        """The batches due in the surge that a function was called with."""
+        due = self.batches["due_first_ms"]
+        within = (due >= self.window[0]) & (due < self.window[1])
+        return self.batches[within & (self.batches["way"] != "local")]
+
+    @cached_property
     def usage(self) -> Usage | None:
-        """What its calls are charged for; None if there were none or their memory is not known."""
+        """What is charged for the calls of the surge and for warming up; None if there were none or
+        their memory is not known."""
         c = self.calls
-        if c is None or pd.isna(c["memory_mb"]) or not c["calls"]:
+        if c is None or pd.isna(c["memory_mb"]) or self.called.empty:
             return None
         started = 0.0 if pd.isna(c["warm_up_calls"]) else float(c["warm_up_calls"])
         started_ms = 0.0 if pd.isna(c["warm_up_billed_ms"]) else float(c["warm_up_billed_ms"])
-        return Usage.of(
-            float(c["calls"]) + started,
-            float(c["billed_ms"]) + started_ms,
-            float(c["memory_mb"]),
-        )
+        billed_ms = float(self.called["billed_ms"].sum()) + started_ms
+        return Usage.of(len(self.called) + started, billed_ms, float(c["memory_mb"]))
 
     @cached_property
     def usage_as_slow(self) -> Usage | None:
@@ -177,8 +182,8 @@ class Surge:
         capacity = self.conditions.capacity_per_s
         if self.usage is None or self.calls is None or capacity is None:
             return None
-        away = self.batches[self.batches["way"] == "offloaded"]["count"].sum()
-        more = Usage.of(0, float(away) / capacity * 1000, float(self.calls["memory_mb"]))
+        slow_ms = float(self.called["count"].sum()) / capacity * 1000
+        more = Usage.of(0, slow_ms, float(self.calls["memory_mb"]))
         return Usage(self.usage.requests, self.usage.gb_seconds + more.gb_seconds)
 
     @cached_property
@@ -270,6 +275,14 @@ class Setting:
         """Without offload."""
         return next((a for a in self.arms if a.method == "none"), None)
 
+    @property
+    def typical(self) -> list[Arm]:
+        """The first arm of each method and language: with cold environments, order not kept."""
+        first: dict[tuple[str, str | None], Arm] = {}
+        for a in self.arms:
+            first.setdefault((a.method, a.language), a)
+        return list(first.values())
+
     def workers(self, arm: Arm) -> float | None:
         """Local tokenizers of the declared capacity that an arm has in the surge; None where none
         is declared. A bigger one counts for as many as it is worth."""
@@ -348,11 +361,10 @@ def _load(c: Conditions) -> tuple[Any, ...]:
 def _naming(found: Sequence[Surge]) -> Callable[[Surge], str]:
     """How arms are called: by what differs among the surges, so the same in all their settings."""
     calling = [s for s in found if s.language]
-    varying = [
-        field
-        for field in ("ordered", "warm", "warms_up", "expected_burst_s", "policy", "max_in_flight")
-        if len({_comparable(s.record[field]) for s in calling}) > 1
-    ]
+    fields = ("ordered", "warm", "warms_up", "expected_burst_s", "max_in_flight")
+    varying = [f for f in fields if len({_comparable(s.record[f]) for s in calling}) > 1]
+    if len({s.record["policy"] for s in calling if s.record["policy"]}) > 1:  # "always" has none
+        varying.append("policy")
     several_methods = len({s.method for s in calling}) > 1
 
     def name(s: Surge) -> str:
@@ -406,7 +418,7 @@ def _word(field: str, value: Any) -> str:
         return f"{value:g} s expected" if value else ""
     if field == "max_in_flight":
         return f"{value} in flight"
-    return str(value)
+    return str(value or "")
 
 
 def ratio_to_baseline(setting: Setting, arm: Arm, measure: str = "p99_ms") -> stats.Estimate | None:
