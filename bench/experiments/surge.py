@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -227,7 +227,7 @@ def _pool(surge: Surge, target: Target | None) -> Iterator[Pool | None]:
     if target is None or surge.language is None:
         yield None
         return
-    with Pool(target, target.functions[surge.language], surge.max_in_flight) as pool:
+    with closing(Pool(target, target.functions[surge.language], surge.max_in_flight)) as pool:
         pool.warm_up(surge.warm)
         pool.wait()
         yield pool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
 from bench.lambdas.target import Target, TargetError
 from flink_job.lambda_client import Answer, CallFailed, LambdaClient
@@ -12,7 +11,7 @@ _EVENT = {"sentences": ["warm"] * 100}
 
 
 class Pool:
-    """The environments of one function, as a context manager; leaving it waits for its calls.
+    """The environments of one function; to be closed.
 
     Args:
         most: environments that are ever asked for.
@@ -24,15 +23,8 @@ class Pool:
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="pool")
         self._calls: list[Future[Answer]] = []
 
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Wait for the calls that are under way; there can be no more."""
         self._threads.shutdown()
 
     def warm_up(self, environments: int) -> None:
