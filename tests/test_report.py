@@ -150,6 +150,22 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
     assert "The 2.00 workers more that the peak needs cost $0.220 an hour" in words
 
 
+def test_decisions_are_judged_over_all_surges(tmp_path: Path) -> None:
+    def facts() -> Records:
+        for i in range(20):
+            yield from synthetic.surge(rng(), f"a-{i}", "operator", "java", repetition=i)
+
+    group = one(tmp_path, facts())
+    (setting,) = surges.settings(surges.surges(group))
+    words = "\n".join(answer.answer(group, [setting]))
+    # A sample every 250 ms; the decisions made up know of it after 600 ms, and end 1,500 ms late.
+    assert (
+        "In 20 surges the overload was seen 750 ms (p95 750 ms) after it began, and in none of "
+        "them before; in the 20 that were offloaded for as long as needed, the share was back "
+        "at zero 1.50 s (p95 1.50 s) after the end" in words
+    )
+
+
 def test_calls_as_slow_as_the_worker_cost_its_time_besides(tmp_path: Path) -> None:
     group = one(tmp_path, synthetic.surge(rng(), "a", "operator", "python"))
     (surge,) = surges.surges(group)

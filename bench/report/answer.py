@@ -27,6 +27,7 @@ def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         *_which_language(e, settings),
         *_python_or_java(e, settings),
         *_scaling_out(settings),
+        *_deciding(settings),
         *(f"**What does it cost?** {x}." for x in map(money.words, settings[:1]) if x),
         *_order(settings),
         *(
@@ -301,6 +302,31 @@ def _scaling_out(settings: Sequence[Setting]) -> list[str]:
         for x in duels
     )
     return [f"**Or scale out?** By p99, {conclusion}. Bursts of {lengths}."]
+
+
+def _deciding(settings: Sequence[Setting]) -> list[str]:
+    """How soon an overload is seen, and how soon it is seen to be over, in all surges."""
+    found = [s for setting in settings for a in setting.arms for s in a.surges]
+    seen = [ms for s in found if (ms := s.detection_ms) is not None]
+    if not seen:
+        return []
+    early = sum(s.false_alarm for s in found)
+    text = (
+        f"In {len(seen)} surges the overload was seen {_median_and_p95(seen)} after it began, and "
+        f"{'in none' if not early else f'in {early}'} of them before"
+    )
+    if over := [ms for s in found if (ms := s.to_zero_ms) is not None]:
+        text += (
+            f"; in the {len(over)} that were offloaded for as long as needed, the share was back "
+            f"at zero {_median_and_p95(over)} after the end"
+        )
+    return [f"**How quick are the decisions?** {text}."]
+
+
+def _median_and_p95(values_ms: Sequence[float]) -> str:
+    p95 = stats.quantile_if_enough(values_ms, 0.95)
+    said = time(float(np.median(values_ms)))
+    return said if p95 is None else f"{said} (p95 {time(p95)})"
 
 
 def _order(settings: Sequence[Setting]) -> list[str]:

@@ -156,6 +156,22 @@ class Surge:
         ]
         return float(seen["at_ms"].min()) - self.window[0] if len(seen) else None
 
+    @property
+    def false_alarm(self) -> bool:
+        """Whether a decision called the job overloaded before the surge began."""
+        early = self.decisions["at_ms"] < self.window[0]
+        return bool(self.decisions[early]["overloaded"].astype(bool).any())
+
+    @property
+    def to_zero_ms(self) -> float | None:
+        """From the surge's end to the first decision after which nothing is offloaded any more;
+        None if nothing was, or something to the end."""
+        at_ms, offloading = self.decisions["at_ms"], self.decisions["share"] > 0
+        if not offloading.any():
+            return None
+        after = at_ms[at_ms > at_ms[offloading].max()]
+        return float(after.min()) - self.window[1] if len(after) else None
+
     @cached_property
     def called(self) -> pd.DataFrame:
         """The batches due in the surge that a function was called with."""
