@@ -32,6 +32,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 _STARTUP_TIMEOUT_S = 180.0
+_FREE_TIMEOUT_S = 60.0
 
 # Flink's adaptive scheduler, without the minutes that it would otherwise wait for more resources
 # to come or for the last change to settle.
@@ -223,6 +224,20 @@ class Cluster:
             return bool(self.rest.get("/overview")["slots-total"] >= slots)
 
         wait_until(ready, timeout_s, f"{slots} task slots (logs: {self.folder / 'log'})")
+
+    def wait_for_free_slots(self, slots: int) -> None:
+        """Wait until `slots` task slots are free: those of a job that has just ended still are not.
+
+        The adaptive scheduler would start a job with too few of them, and restart it at once.
+
+        Raises:
+            FlinkError: on time-out.
+        """
+        wait_until(
+            lambda: self.rest.get("/overview")["slots-available"] >= slots,
+            _FREE_TIMEOUT_S,
+            f"{slots} free task slots",
+        )
 
     def submit(self, module: str, *arguments: str) -> str:
         """Submit the PyFlink job `module` with `flink run` and return its job id.

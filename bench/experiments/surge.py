@@ -106,8 +106,13 @@ class Surge:
         return max(self.parallelism, math.ceil(self.needed_per_s / self.capacity_per_s))
 
     @property
+    def slots(self) -> int:
+        """Task slots that the job takes: one for each tokenizer and for each sink."""
+        return 2 * self.parallelism
+
+    @property
     def more_slots(self) -> int:
-        """Task slots that scaling out takes: one for each tokenizer and for each sink."""
+        """Task slots that scaling out takes besides."""
         return 2 * (self.scaled_to - self.parallelism)
 
     def job_settings(self, target: Target | None, control: str, output: str) -> JobSettings:
@@ -171,6 +176,7 @@ def drive(
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
         )
+        cluster.wait_for_free_slots(surge.slots)
         job = cluster.submit("flink_job.job", "--settings", settings.to_json())
         try:
             start_at_s = _start(surge, cluster, controller, job)

@@ -123,7 +123,7 @@ def measure(
     measured = read(run.path)
     on_progress("Flink starts", 0.0)
     # A slot a process: source and sinks in one, the tokenizer in another, and so on.
-    task_managers = 2 * max(s.parallelism for s in planned)
+    task_managers = max(s.slots for s in planned)
     with Cluster(run.folder / "flink", task_managers=task_managers, slots=1, settings=ADAPTIVE) as (
         cluster
     ):
