@@ -35,10 +35,10 @@ _STARTUP_TIMEOUT_S = 180.0
 _FREE_TIMEOUT_S = 60.0
 
 # Flink's adaptive scheduler, without the minutes that it would otherwise wait for more resources
-# to come or for the last change to settle.
+# to come or for the last change to settle. At submission it does wait for all slots, which come one
+# by one: started with fewer, the job would be restarted at once.
 ADAPTIVE = {
     "jobmanager.scheduler": "adaptive",
-    "jobmanager.adaptive-scheduler.submission.resource-stabilization-timeout": "0 s",
     "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout": "0 s",
     "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling": "0 s",
     "jobmanager.adaptive-scheduler.rescale-trigger.max-delay": "1 s",
