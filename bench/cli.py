@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -81,10 +81,8 @@ def _show(folders: Sequence[Path], *tables: str) -> None:
 
     for e in evidence.load(folders):
         click.echo(f"\n{e.where}")
-        for table in filter(None, (getattr(calls, name)(e) for name in tables)):
-            click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
-        for _, said in e.noise():
-            click.echo(f"Noise: {said}.")
+        _print(filter(None, (getattr(calls, name)(e) for name in tables)))
+        _print_noise(e)
 
 
 def _show_made(folder: Path, kind: str) -> None:
@@ -95,13 +93,11 @@ def _show_made(folder: Path, kind: str) -> None:
 
     room = import_module(f"bench.report.{kind}")
     (e,) = evidence.load([folder])
-    for table in room.tables(e):
-        click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
+    _print(room.tables(e))
     for plot in room.plots(e):
         plot.write(folder)
         click.echo(f"\nplot: {folder / plot.name}.svg")
-    for _, said in e.noise():
-        click.echo(f"Noise: {said}.")
+    _print_noise(e)
     click.echo(f"records: {folder}/records.jsonl")
 
 
@@ -112,8 +108,16 @@ def _show_surges(folder: Path) -> None:
     (e,) = evidence.load([folder])
     settings = surges.settings(surges.surges(e))
     tables = [surge_tables.methods(s) or surge_tables.surge(s) for s in settings]
-    for table in [*tables, *map(surge_tables.bursts, surges.bursts(settings))]:
+    _print([*tables, *map(surge_tables.bursts, surges.bursts(settings))])
+    _print_noise(e)
+
+
+def _print(tables: Iterable[Any]) -> None:
+    for table in tables:
         click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
+
+
+def _print_noise(e: Any) -> None:
     for _, said in e.noise():
         click.echo(f"Noise: {said}.")
 

@@ -28,6 +28,7 @@ RESULTS = Path("results")
 FILE_NAME = "records.jsonl"
 # A run to keep may be compressed; nothing is ever appended to it again.
 PACKED_NAME = f"{FILE_NAME}.gz"
+_LONGEST_END = 4096
 
 # kind -> field -> type; a trailing "?" marks a field that may be absent (missing or null).
 # `_ms` is milliseconds, `_mb` MiB, `_per_s` a rate per second.
@@ -375,6 +376,14 @@ def open_records(path: Path) -> gzip.GzipFile | io.BufferedReader:
     if file is None:
         raise RecordsUnreadable(f"{path} holds no {FILE_NAME}; `bench cold` makes a run")
     return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
+
+
+def last_line(path: Path) -> bytes:
+    """The last line of a run, or at least its end. Arguments and errors as `open_records`."""
+    with open_records(path) as file:
+        if not isinstance(file, gzip.GzipFile):  # which cannot be read from its end
+            file.seek(max(0, file.seek(0, io.SEEK_END) - _LONGEST_END))
+        return file.read().rstrip().rpartition(b"\n")[2]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

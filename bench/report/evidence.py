@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,6 @@ from bench import machine, records
 
 LANGUAGES = ("python", "java", "node")
 NAMES = {"python": "Python", "java": "Java", "node": "Node"}
-
-_LONGEST_END = 4096
 
 Frames = dict[str, pd.DataFrame]
 
@@ -170,11 +166,7 @@ def _head(folder: Path) -> dict[str, Any] | None:
 
 
 def _ended_well(folder: Path) -> bool:
-    with records.open_records(folder) as file:
-        if not isinstance(file, gzip.GzipFile):  # which cannot be read from its end
-            file.seek(max(0, file.seek(0, SEEK_END) - _LONGEST_END))
-        last = file.read().rstrip().rpartition(b"\n")[2]
-    return b'"kind":"end","ok":true' in last
+    return b'"kind":"end","ok":true' in records.last_line(folder)
 
 
 def _named(frames: Frames, run: str) -> Frames:

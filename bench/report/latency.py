@@ -90,14 +90,19 @@ def due_within(s: Sentences, window: tuple[float, float]) -> Sentences:
     return s.where((s.due_ms >= window[0]) & (s.due_ms < window[1]))
 
 
+def batches_within(batches: pd.DataFrame, window: tuple[float, float]) -> pd.DataFrame:
+    """The batches whose first sentence was due in the window, its end left out."""
+    due = batches["due_first_ms"]
+    return batches[(due >= window[0]) & (due < window[1])]
+
+
 def parts(batches: pd.DataFrame, window: tuple[float, float]) -> dict[str, float] | None:
     """Mean parts in ms of the latency of the batches whose first sentence was due in the window.
 
     Means, since only they add up. `remainder` is what the parts do not explain, `total` the mean
     of `sink_ms − due_first_ms`. None without batches.
     """
-    due = batches["due_first_ms"]
-    chosen = batches[(due >= window[0]) & (due < window[1])]
+    chosen = batches_within(batches, window)
     if chosen.empty:
         return None
     total = chosen["sink_ms"] - chosen["due_first_ms"]

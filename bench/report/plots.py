@@ -485,11 +485,10 @@ def _offloaded(a: Arm) -> pd.DataFrame:
     columns = [f"{p}_ms" for p in PARTS]
     chosen = []
     for s in a.surges:
-        due = s.batches["due_first_ms"]
-        inside = (due >= s.window[0]) & (due < s.window[1]) & (s.batches["way"] == "offloaded")
-        found = s.batches.loc[inside, columns]
-        found["total_ms"] = (s.batches["sink_ms"] - due)[inside]
-        chosen.append(found)
+        inside = latency.batches_within(s.batches, s.window)
+        inside = inside[inside["way"] == "offloaded"]
+        total_ms = inside["sink_ms"] - inside["due_first_ms"]
+        chosen.append(inside[columns].assign(total_ms=total_ms))
     return pd.concat(chosen)
 
 

@@ -108,6 +108,11 @@ class Surge:
         return bool(self.record["shape"].get("shape") == "ladder")
 
     @property
+    def has_edges(self) -> bool:
+        """Whether its rate has a moment at which the surge starts, and one at which it ends."""
+        return bool(self.record["shape"].get("shape") == "surge")
+
+    @property
     def varied(self) -> dict[str, int] | None:
         """What a sweep varied, and its value here."""
         varied = self.record["varied"]
@@ -149,7 +154,7 @@ class Surge:
     def detection_ms(self) -> float | None:
         """From the surge's start to the first decision that calls the job overloaded; None if the
         load has no moment at which it starts."""
-        if self.record["shape"].get("shape") != "surge":
+        if not self.has_edges:
             return None
         seen = self.decisions[
             self.decisions["overloaded"].astype(bool) & (self.decisions["at_ms"] >= self.window[0])
@@ -165,9 +170,9 @@ class Surge:
     @property
     def to_zero_ms(self) -> float | None:
         """From the surge's end to the first decision after which nothing is offloaded any more;
-        None if nothing was, or something to the end."""
+        None if nothing was, or something to the end, or the load has no moment at which it ends."""
         at_ms, offloading = self.decisions["at_ms"], self.decisions["share"] > 0
-        if not offloading.any():
+        if not self.has_edges or not offloading.any():
             return None
         after = at_ms[at_ms > at_ms[offloading].max()]
         return float(after.min()) - self.window[1] if len(after) else None
@@ -175,9 +180,8 @@ class Surge:
     @cached_property
     def called(self) -> pd.DataFrame:
         """The batches due in the surge that a function was called with."""
-        due = self.batches["due_first_ms"]
-        within = (due >= self.window[0]) & (due < self.window[1])
-        return self.batches[within & (self.batches["way"] != "local")]
+        within = latency.batches_within(self.batches, self.window)
+        return within[within["way"] != "local"]
 
     @cached_property
     def usage(self) -> Usage | None:
@@ -186,10 +190,12 @@ class Surge:
         c = self.calls
         if c is None or pd.isna(c["memory_mb"]) or self.called.empty:
             return None
-        started = 0.0 if pd.isna(c["warm_up_calls"]) else float(c["warm_up_calls"])
-        started_ms = 0.0 if pd.isna(c["warm_up_billed_ms"]) else float(c["warm_up_billed_ms"])
-        billed_ms = float(self.called["billed_ms"].sum()) + started_ms
-        return Usage.of(len(self.called) + started, billed_ms, float(c["memory_mb"]))
+        warm_up = c[["warm_up_calls", "warm_up_billed_ms"]].astype(float).fillna(0.0)
+        return Usage.of(
+            len(self.called) + warm_up["warm_up_calls"],
+            float(self.called["billed_ms"].sum()) + warm_up["warm_up_billed_ms"],
+            float(c["memory_mb"]),
+        )
 
     @cached_property
     def usage_as_slow(self) -> Usage | None:
