@@ -32,7 +32,6 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 _STARTUP_TIMEOUT_S = 180.0
-_FREE_TIMEOUT_S = 60.0
 
 # Flink's adaptive scheduler, without the minutes that it would otherwise wait for more resources
 # to come or for the last change to settle. At submission it does wait for all slots, which come one
@@ -213,31 +212,24 @@ class Cluster:
         }
         self.rest.put(f"/jobs/{job}/resource-requirements", wanted)
 
-    def wait_for_slots(self, slots: int, timeout_s: float = _STARTUP_TIMEOUT_S) -> None:
-        """Wait until there are `slots` task slots in all. Raises FlinkError on time-out."""
-
-        def ready() -> bool:
-            if dead := [p for p in self._processes if p.poll() is not None]:
-                raise FlinkError(
-                    f"process {dead[0].pid} ended at start-up; see {self.folder / 'log'}"
-                )
-            return bool(self.rest.get("/overview")["slots-total"] >= slots)
-
-        wait_until(ready, timeout_s, f"{slots} task slots (logs: {self.folder / 'log'})")
-
-    def wait_for_free_slots(self, slots: int) -> None:
-        """Wait until `slots` task slots are free: those of a job that has just ended still are not.
+    def wait_for_slots(self, slots: int) -> None:
+        """Wait until `slots` task slots are free: a job that has just ended still holds its own.
 
         The adaptive scheduler would start a job with too few of them, and restart it at once.
 
         Raises:
-            FlinkError: on time-out.
+            FlinkError: on time-out, or when a process of the cluster has ended.
         """
-        wait_until(
-            lambda: self.rest.get("/overview")["slots-available"] >= slots,
-            _FREE_TIMEOUT_S,
-            f"{slots} free task slots",
-        )
+
+        def ready() -> bool:
+            if dead := [p for p in self._processes if p.poll() is not None]:
+                raise FlinkError(
+                    f"process {dead[0].pid} of the cluster has ended; see {self.folder / 'log'}"
+                )
+            return bool(self.rest.get("/overview")["slots-available"] >= slots)
+
+        what = f"{slots} free task slots (logs: {self.folder / 'log'})"
+        wait_until(ready, _STARTUP_TIMEOUT_S, what)
 
     def submit(self, module: str, *arguments: str) -> str:
         """Submit the PyFlink job `module` with `flink run` and return its job id.

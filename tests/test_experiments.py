@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from bench.cli import main
 from bench.experiments import aa, batches, cold, compute
 from bench.experiments.batches import TooManyFailures, WrongAnswer, draw
+from bench.lambdas import target
 from bench.lambdas.target import Target
 from bench.records import Run, find_runs, frames
 from flink_job.lambda_client import Answer, CallFailed, Report
@@ -63,7 +64,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeLambda:
     for module in (cold, compute):
         monkeypatch.setattr(module, "force_cold", fake.force_cold)
         monkeypatch.setattr(module, "LambdaClient", lambda *_: fake)
-        monkeypatch.setattr(module, "memory_mb", lambda target, function: 1769)
+    monkeypatch.setattr(target, "force_cold", fake.force_cold)
+    monkeypatch.setattr(target, "memory_mb", lambda target, function: 1769)
     return fake
 
 

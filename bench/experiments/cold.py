@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.experiments.batches import Batch, Caller, draw
-from bench.lambdas.target import Target, force_cold, memory_mb
+from bench.lambdas.target import Target, force_cold, memory_kept
 from bench.records import Run
 from flink_job.lambda_client import Answer, LambdaClient
 
@@ -58,27 +58,20 @@ def measure(
     rng = random.Random(run.seed)
     caller = Caller(LambdaClient(target.endpoint_url, target.region), run, "cold")
     batch = draw(_BATCH_SEED, 0, BATCH_SIZE)
-    configured = {
-        function: memory_mb(target, function)
-        for language in languages
-        for function in _functions(target, language).values()
-    }
-    places = [
-        _Place(language, handler, function, size)
-        for language in languages
-        for handler, function in _functions(target, language).items()
-        for size in memories_mb or [configured[function]]
-    ]
-    try:
+    functions = [f for language in languages for f in _functions(target, language).values()]
+    with memory_kept(target, functions) as configured:
+        places = [
+            _Place(language, handler, function, size)
+            for language in languages
+            for handler, function in _functions(target, language).items()
+            for size in memories_mb or [configured[function]]
+        ]
         for round_ in range(rounds):
             for place in rng.sample(places, len(places)):
                 for _ in range(ATTEMPTS):
                     if _sample(target, run, caller, place, batch, round_):
                         break
                 on_progress(1)
-    finally:
-        for function, size in configured.items():
-            force_cold(target, function, size)
 
 
 def count(target: Target, languages: Sequence[str], memories_mb: Sequence[int] = ()) -> int:

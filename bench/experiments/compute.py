@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.experiments.batches import Batch, Caller, TooManyFailures, draw
-from bench.lambdas.target import Target, force_cold, memory_mb
+from bench.lambdas.target import Target, force_cold, memory_kept
 from bench.records import Run
 from flink_job.lambda_client import LambdaClient
 
@@ -76,18 +76,12 @@ def measure(
     batches = (draw(run.seed, number, max(sizes)) for number in itertools.count())
     functions = [_Environments(subject, caller, run) for subject in measured]
     turns = list(itertools.product(functions, sizes))
-    configured = {
-        x.function: memory_mb(target, x.function) for x in (measured if memories_mb else ())
-    }
-    passes = [
-        size
-        for _ in range(environments)
-        for size in rng.sample([*memories_mb] or [None], len(memories_mb) or 1)
-    ]
+    memories: list[int | None] = [*memories_mb] or [None]
+    passes = [size for _ in range(environments) for size in rng.sample(memories, len(memories))]
     began = time.monotonic()
-    try:
+    with memory_kept(target, [x.function for x in measured] if memories_mb else []):
         for number, size_mb in enumerate(passes):
-            if number >= (len(memories_mb) or 1) and time.monotonic() - began > budget_s:
+            if number >= len(memories) and time.monotonic() - began > budget_s:
                 break
             for function in rng.sample(functions, len(functions)):
                 function.start(target, next(batches), max_warmup, size_mb)
@@ -97,9 +91,6 @@ def measure(
                 for function, size in rng.sample(turns, len(turns)):
                     function.call(cut[size], round_, max_warmup)
             on_progress(1)
-    finally:
-        for name, size_mb in configured.items():
-            force_cold(target, name, size_mb)
 
 
 def is_steady(

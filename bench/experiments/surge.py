@@ -176,7 +176,7 @@ def drive(
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
         )
-        cluster.wait_for_free_slots(surge.slots)
+        cluster.wait_for_slots(surge.slots)
         job = cluster.submit("flink_job.job", "--settings", settings.to_json())
         try:
             start_at_s = _start(surge, cluster, controller, job)

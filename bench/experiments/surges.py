@@ -139,7 +139,7 @@ def measure(
                 force_cold(target, target.functions[now.language], now.memory_mb)
             if now.method == "scale-out":
                 cluster.add_task_manager(now.more_slots)
-                cluster.wait_for_slots(task_managers + now.more_slots)
+                cluster.wait_for_slots(now.slots + now.more_slots)
             rule = _rule(now, measured, policy_name)
             surge.drive(now, run, cluster, target, rule, progress)
             cluster.stop_task_managers(keep=task_managers)

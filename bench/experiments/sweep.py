@@ -11,7 +11,7 @@ import click
 from bench.experiments import run as main_job
 from bench.experiments import surges
 from bench.experiments.surge import Method, Surge
-from bench.lambdas.target import Target, force_cold, memory_mb
+from bench.lambdas.target import Target, memory_kept
 from bench.records import Run
 from flink_job.shapes import Surge as SurgeShape
 from flink_job.shapes import parse
@@ -110,8 +110,6 @@ def measure(
         SurgeFailed, FlinkError, WrongAnswer, TooManyFailures: as the experiments do.
     """
     (language,) = {s.language for s in planned if s.language}
-    function = target.functions[language]
-    memory = memory_mb(target, function)
 
     def on_surge(what: str, share: float) -> None:
         on_progress(what, _CALLS_SHARE + share * (1 - _CALLS_SHARE))
@@ -119,8 +117,6 @@ def measure(
     main_job.calls(
         target, run, [language], on_progress, sizes=sorted({s.batch_size for s in planned})
     )
-    try:
+    varies_memory = any(s.memory_mb for s in planned)
+    with memory_kept(target, [target.functions[language]] if varies_memory else []):
         surges.measure(target, run, planned, on_progress=on_surge)
-    finally:
-        if any(s.memory_mb for s in planned):
-            force_cold(target, function, memory)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -210,6 +210,24 @@ def memory_mb(target: Target, function: str) -> int:
         return int(api.get_function_configuration(FunctionName=function)["MemorySize"])
     except (BotoCoreError, ClientError) as error:
         raise TargetError(f"cannot ask for the configuration of {function}: {error}") from error
+
+
+@contextmanager
+def memory_kept(target: Target, functions: Iterable[str]) -> Iterator[dict[str, int]]:
+    """Functions whose memory size may be changed: at the end each has again what it began with.
+
+    Yields:
+        what each is configured with, MB.
+
+    Raises:
+        TargetError: a configuration cannot be asked for, or was refused.
+    """
+    configured = {function: memory_mb(target, function) for function in functions}
+    try:
+        yield configured
+    finally:
+        for function, size_mb in configured.items():
+            force_cold(target, function, size_mb)
 
 
 @cache
