@@ -18,7 +18,9 @@ from pyflink.datastream import (
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.java_gateway import get_gateway
 
-from flink_job import offload, sink, source
+from flink_job import sink
+from flink_job.load import source
+from flink_job.offload import operators as offload
 from flink_job.settings import JobSettings
 from flink_job.tokenizer import VERTEX, Tokenizer
 

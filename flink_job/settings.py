@@ -17,8 +17,8 @@ class JobSettings:
         method: who offloads. "none": nobody, the tokenizer is a plain flatmap; "operator": the
             tokenizer itself; "source": the source, before the tokenizer; "always": the tokenizer,
             every batch.
-        workload, seed: what the sentences are; see `flink_job.workloads`.
-        shape: the offered rate over time, in the notation of `flink_job.shapes`.
+        workload, seed: what the sentences are; see `flink_job.load.workloads`.
+        shape: the offered rate over time, in the notation of `flink_job.load.shapes`.
         length_s: how long the schedule is, in seconds.
         batch_size, linger_ms: a batch closes at this many sentences or this long after its first.
         capacity_per_s: declared capacity of each local tokenizer subtask in sentences/s; None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pyflink.datastream import ProcessFunction, RuntimeContext
 
 from flink_job.batch import Batch, Passage, emit, new_passage, now_ms
+from flink_job.offload.subtask import subtask_index
 from flink_job.settings import JobSettings
-from flink_job.subtask import subtask_index
 from functions.python.tokenizer import tokenize
 
 VERTEX = "tokenizer"

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import records
+from bench.facts import records
 from bench.report.readme import RECORDED
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import records
+from bench.facts import records
 
 LANGUAGES = ("python", "java", "node")
 INIT_MS = {"python": 54.0, "java": 240.0, "node": 40.0}

@@ -14,17 +14,17 @@ import click
 import numpy as np
 import pytest
 
+from bench.cluster.reporters import Listener, parse
 from bench.experiments import breakpoint as experiment
 from bench.experiments import sweep
-from bench.experiments.surge import Surge
-from bench.experiments.surges import BASE_PER_S
-from bench.records import Run, read
+from bench.experiments.drive import Surge
+from bench.experiments.surge import BASE_PER_S
+from bench.facts.records import Run, read
 from bench.report import breakpoint, build, evidence
 from bench.report import sweep as sweep_report
 from bench.report.evidence import Evidence
 from bench.report.steps import edge
-from bench.reporters import Listener, parse
-from flink_job import shapes
+from flink_job.load import shapes
 from tests import synthetic
 
 Records = Iterator[tuple[str, dict[str, Any]]]
@@ -147,7 +147,7 @@ def test_bisection_closes_in_on_a_capacity_nobody_told(
         def __enter__(self) -> None: ...
         def __exit__(self, *_: Any) -> None: ...
 
-    monkeypatch.setattr("bench.experiments.surge.drive", drive)
+    monkeypatch.setattr("bench.experiments.drive.drive", drive)
     monkeypatch.setattr(experiment, "Cluster", NoCluster)
     with Run("breakpoint", results=tmp_path) as run:
         plan = experiment.Plan(None, 200.0, bisections=4)

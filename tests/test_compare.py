@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench import records
 from bench.cli import main
+from bench.facts import records
 from bench.report import calls, compare, evidence, surges
 from tests import synthetic
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cost import PRICES, Usage
+from bench.facts.cost import PRICES, Usage
 
 
 def test_a_million_calls_of_100_ms_at_1024_mb_are_100_000_gb_seconds() -> None:

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from bench.cli import main
 from bench.experiments import aa, batches, cold, compute
 from bench.experiments.batches import TooManyFailures, WrongAnswer, draw
+from bench.facts.records import Run, find_runs, frames
 from bench.lambdas import target
 from bench.lambdas.target import Target
-from bench.records import Run, find_runs, frames
-from flink_job.lambda_client import Answer, CallFailed, Report
+from flink_job.offload.client import Answer, CallFailed, Report
 from functions.python.tokenizer import encode, tokenize
 
 TARGET = Target(

@@ -13,14 +13,14 @@ from typing import Any
 import click
 import pytest
 
-from bench import ledger
-from bench.controller import Controller
-from bench.experiments import surge, surges
-from bench.experiments.surge import Method, Surge
-from bench.flink import ADAPTIVE, Cluster, FlinkError, wait_until
+from bench.cluster.flink import ADAPTIVE, Cluster, FlinkError, wait_until
+from bench.experiments import drive, surge
+from bench.experiments.drive import Method, Surge
+from bench.facts import ledger
+from bench.facts.records import Run, read
 from bench.lambdas.target import Target
-from bench.policy import Profile, Settings, policy
-from bench.records import Run, read
+from bench.steering.controller import Controller
+from bench.steering.policy import Profile, Settings, policy
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def run_one(
         warms_up=planned.warms_up,
     )
     with Run("test", target=target, results=folder) as run:
-        exact = surge.drive(planned, run, cluster, target, policy("default", settings))
+        exact = drive.drive(planned, run, cluster, target, policy("default", settings))
     return exact, read(run.path)
 
 
@@ -113,7 +113,7 @@ def test_a_job_that_is_scaled_out_delivers_exactly_once(
 def test_what_is_not_relieved_comes_out_late_and_whole(
     method: Method, cluster: Cluster, target: Target, tmp_path: Path
 ) -> None:
-    (planned,) = surges.plan(replace(SHORT, length_s=14.0), [method], [], 1, seed=1)
+    (planned,) = surge.plan(replace(SHORT, length_s=14.0), [method], [], 1, seed=1)
 
     exact, facts = run_one(planned, cluster, target, tmp_path)
 
@@ -204,7 +204,7 @@ def test_a_job_that_cannot_start_says_why(cluster: Cluster) -> None:
 
 
 def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -> None:
-    planned = surges.plan(surges.plain(), ("none", "operator", "bigger"), ("python", "java"), 3, 1)
+    planned = surge.plan(surge.plain(), ("none", "operator", "bigger"), ("python", "java"), 3, 1)
 
     assert len(planned) == 3 * (1 + 2 + 1)
     for repetition in (1, 2, 3):
@@ -214,13 +214,13 @@ def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -
             key=str,
         )
     bigger = next(x for x in planned if x.method == "bigger")
-    assert bigger.capacity_per_s == pytest.approx(surges.BASE_PER_S * surges.FACTOR / 0.8)
+    assert bigger.capacity_per_s == pytest.approx(surge.BASE_PER_S * surge.FACTOR / 0.8)
     scaled = replace(SHORT, method="scale-out")
     assert (scaled.scaled_to, scaled.more_slots) == (3, 4)  # 800 / 0.8 of 400 each
 
 
 def test_warm_and_cold_pools_take_turns_too_where_there_is_a_pool() -> None:
-    planned = surges.plan(surges.plain(), ("none", "operator"), ("java",), 2, 1, pools=(0, 8))
+    planned = surge.plan(surge.plain(), ("none", "operator"), ("java",), 2, 1, pools=(0, 8))
 
     for repetition in (1, 2):
         turn = sorted((x.method, x.warm) for x in planned if x.repetition == repetition)
@@ -235,7 +235,7 @@ def test_warm_and_cold_pools_take_turns_too_where_there_is_a_pool() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_runs(
-    form: surges.Form, method: Method, pool: int, problem: str
+    form: surge.Form, method: Method, pool: int, problem: str
 ) -> None:
     with pytest.raises(click.UsageError, match=problem):
-        surges.plan(surges.plain(form=form), (method,), ("java",), 1, 1, pools=(pool,))
+        surge.plan(surge.plain(form=form), (method,), ("java",), 1, 1, pools=(pool,))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench import ledger
+from bench.facts import ledger
+from flink_job.load.shapes import batches, parse
+from flink_job.load.workloads import workload
 from flink_job.settings import JobSettings
-from flink_job.shapes import batches, parse
-from flink_job.workloads import workload
 from functions.python.tokenizer import tokenize
 
 SETTINGS = JobSettings(

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench import machine
+from bench.facts import machine
 
 QUIET = [20.0, 20.2, 20.1, 20.1, 20.3]
 

@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import main
-from bench.flink import Rest
-from bench.metrics import Counter
-from bench.watch import Watch, find_vertices, line, refresh_ms
+from bench.cluster.flink import Rest
+from bench.cluster.metrics import Counter
+from bench.cluster.watch import Watch, find_vertices, line, refresh_ms
 
 JOB = "a1b2c3"
 
@@ -96,7 +96,7 @@ def test_rates_and_ratios_are_differences_of_cumulative_counters(
     watch = Watch(rest, JOB, find_vertices(rest, JOB, "flat"))
     with monkeypatch.context() as patched:
         fake_time = SimpleNamespace(time=lambda: next(clock), sleep=lambda s: None)
-        patched.setattr("bench.watch.time", fake_time)
+        patched.setattr("bench.cluster.watch.time", fake_time)
         assert watch.sample() == []
         (row,) = watch.sample()
     assert (row["vertex"], row["subtasks"]) == ("Flat Map", 4)

@@ -14,15 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.policy import POLICIES, Decision, Profile, Sample, Settings, policy
-from bench.policy.amount import NOTHING, amount
-from bench.policy.default import Default
-from bench.replay import closed
-from bench.replay.closed import SETTINGS, Figures
-from bench.replay.judge import alarms, detection_ms, p95, to_zero_ms
-from bench.replay.traces import over_ms, read_traces, replay
-from bench.simulation import Noise, latencies_ms, simulate
-from flink_job.shapes import Constant, Sine, Surge, parse
+from bench.steering.policy import POLICIES, Decision, Profile, Sample, Settings, policy
+from bench.steering.policy.amount import NOTHING, amount
+from bench.steering.policy.default import Default
+from bench.steering.replay import closed
+from bench.steering.replay.closed import SETTINGS, Figures
+from bench.steering.replay.judge import alarms, detection_ms, p95, to_zero_ms
+from bench.steering.replay.traces import over_ms, read_traces, replay
+from bench.steering.simulation import Noise, latencies_ms, simulate
+from flink_job.load.shapes import Constant, Sine, Surge, parse
 
 TRACES = sorted((Path(__file__).parent / "data" / "traces").glob("*.jsonl"))
 PROFILE = Profile(cold_start_ms=1000.0, compute_ms=10.0, shipping_ms=40.0)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import bench
-from bench import records
-from bench.records import SCHEMA, RecordsUnreadable, Run, TornLine, frames, read
+from bench.facts import records
+from bench.facts.records import SCHEMA, RecordsUnreadable, Run, TornLine, frames, read
 from bench.report import evidence
 
 CALL: dict[str, Any] = {
@@ -30,7 +30,7 @@ CALL: dict[str, Any] = {
 
 
 def test_the_document_describes_the_schema() -> None:
-    text = (Path(bench.__file__).parent / "RECORDS.md").read_text(encoding="utf-8")
+    text = (Path(bench.__file__).parent / "facts" / "RECORDS.md").read_text(encoding="utf-8")
     documented = {
         section.splitlines()[0].strip(): dict(
             re.findall(r"^\| (\w+) \| ([\w?]+) \|", section.replace("| field | type |", ""), re.M)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench import records
 from bench.cli import main
+from bench.facts import records
 from bench.report import (
     answer,
     build,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import machine, records
+from bench.facts import machine, records
 from tests import synthetic
 
 MILLION = 1_000_000

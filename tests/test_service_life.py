@@ -23,7 +23,7 @@ from bench.lambdas.local import cpu, service
 from bench.lambdas.local.cpu import CpuShares, quota_us
 from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.template import read
-from flink_job.lambda_client import LambdaClient
+from flink_job.offload.client import LambdaClient
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 ROOT = TEMPLATE.parents[2]
@@ -32,7 +32,7 @@ SERVE = [sys.executable, "-m", "bench.cli", "serve", "--port=0", f"--template={T
 PARENT = f"""
 import time
 from bench.lambdas.target import local_service
-from flink_job.lambda_client import LambdaClient
+from flink_job.offload.client import LambdaClient
 with local_service("--template={TEMPLATE}") as url:
     print(url, LambdaClient(url, None).invoke("Obedient", {{}}).value["pid"], flush=True)
     time.sleep(60)

@@ -11,7 +11,7 @@ from bench.lambdas.local.http import Connection, Request, Response
 from bench.lambdas.local.logs import Report, init_report, tail
 from bench.lambdas.local.runtimes import RUNTIMES, command, surroundings
 from bench.lambdas.local.template import Function, TemplateError, read, read_all
-from flink_job import lambda_client
+from flink_job.offload import client as lambda_client
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 

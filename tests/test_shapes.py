@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from flink_job.shapes import PlannedBatch, Shape, Steps, batches, from_dict, parse
+from flink_job.load.shapes import PlannedBatch, Shape, Steps, batches, from_dict, parse
 
 SHAPES = [
     "constant:base=333.3",

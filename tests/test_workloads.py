@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-from flink_job.workloads import WORKLOADS, workload
-from flink_job.workloads.nexmark import (
+from flink_job.load.workloads import WORKLOADS, workload
+from flink_job.load.workloads.nexmark import (
     CITIES,
     COLD_CHANNELS,
     FIRST_NAMES,
@@ -27,7 +27,7 @@ from flink_job.workloads.nexmark import (
     Nexmark,
     Person,
 )
-from flink_job.workloads.ysb import AD_TYPES, EVENT_TYPES, Ysb
+from flink_job.load.workloads.ysb import AD_TYPES, EVENT_TYPES, Ysb
 from functions.python.tokenizer import tokenize
 
 # Of the first 1,000 sentences of seed 7: a change here makes old runs impossible to check again.
@@ -51,7 +51,8 @@ def test_the_stream_of_a_seed_never_changes(name: str) -> None:
 def test_access_is_random_and_the_same_in_every_process(name: str) -> None:
     stream = workload(name, 3)
     assert stream.sentences(1234, 567) == [stream.sentence(n) for n in range(1234, 1801)]
-    code = f"from flink_job.workloads import workload; print(workload({name!r}, 3).sentence(99999))"
+    code = "from flink_job.load.workloads import workload; "
+    code += f"print(workload({name!r}, 3).sentence(99999))"
     printed = subprocess.run(
         [sys.executable, "-X", "utf8", "-c", code], capture_output=True, check=True, text=True
     )

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from bench.experiments import compute
 from bench.experiments.compute import Subject
+from bench.facts.records import Run
 from bench.lambdas.target import Target
-from bench.records import Run
 
 BATCH_SIZE = 100
 ENVIRONMENTS = 10

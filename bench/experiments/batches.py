@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from bench.records import Run
-from flink_job.lambda_client import Answer, CallFailed, LambdaClient
-from flink_job.workloads import workload
+from bench.facts.records import Run
+from flink_job.load.workloads import workload
+from flink_job.offload.client import Answer, CallFailed, LambdaClient
 from functions.python.tokenizer import decode, tokenize
 
 _MAX_FAILURES = 20

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.experiments import surge
-from bench.experiments.surge import Surge
-from bench.flink import Cluster
-from bench.records import Run, frames
+from bench.cluster.flink import Cluster
+from bench.cluster.reporters import Listener
+from bench.experiments import drive
+from bench.experiments.drive import Surge
+from bench.facts.records import Run, frames
 from bench.report.steps import Step, ascent, edge, steps
-from bench.reporters import Listener
-from flink_job.shapes import Ladder
+from flink_job.load.shapes import Ladder
 
 # With the capacity declared, the third step is at 80 % of it and the fourth at 160 %: as near to
 # health and as far into overload as doubling gets at once.
@@ -94,7 +94,7 @@ def measure(
                 on_progress(what, (done + min(1.0, seconds / planned.length_s)) / total)
 
             progress(0.0)
-            surge.drive(planned, run, cluster, None, None, progress, on_start)
+            drive.drive(planned, run, cluster, None, None, progress, on_start)
             if listener:
                 listener.pause()
             done += 1

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.experiments.batches import Batch, Caller, draw
+from bench.facts.records import Run
 from bench.lambdas.target import Target, force_cold, memory_kept
-from bench.records import Run
-from flink_job.lambda_client import Answer, LambdaClient
+from flink_job.offload.client import Answer, LambdaClient
 
 ROUNDS = 20
 BATCH_SIZE = 10

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.experiments.batches import Batch, Caller, TooManyFailures, draw
+from bench.facts.records import Run
 from bench.lambdas.target import Target, force_cold, memory_kept
-from bench.records import Run
-from flink_job.lambda_client import LambdaClient
+from flink_job.offload.client import LambdaClient
 
 SIZES = (1, 10, 100, 1000)
 ENVIRONMENTS = 10

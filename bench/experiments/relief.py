@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from bench.controller import Controller
-from bench.flink import Cluster
+from bench.cluster.flink import Cluster
 from bench.lambdas.pool import Pool
-from bench.policy import Decision
+from bench.steering.controller import Controller
+from bench.steering.policy import Decision
 
 # A directive that has not reached every subtask by then is recorded as not applied.
 _APPLY_TIMEOUT_S = 0.25

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bench.experiments import cold, compute, surges
+from bench.experiments import cold, compute, surge
+from bench.facts.records import Run
 from bench.lambdas.target import Target
-from bench.records import Run
 
 # Enough for a median and its interval; `bench cold` and `bench compute` take more.
 COLD_ROUNDS = 8
@@ -33,13 +33,13 @@ def measure(
         SurgeFailed, FlinkError, WrongAnswer, TooManyFailures: as the experiments do.
     """
     calls(target, run, languages, on_progress, sizes=compute.SIZES)
-    plain = replace(surges.plain(), seed=run.seed)
+    plain = replace(surge.plain(), seed=run.seed)
     planned = [plain, *(replace(plain, method="operator", language=x) for x in languages)]
 
     def on_surge(what: str, share: float) -> None:
         on_progress(what, _CALLS_SHARE + share * (1 - _CALLS_SHARE))
 
-    surges.measure(target, run, planned, on_progress=on_surge)
+    surge.measure(target, run, planned, on_progress=on_surge)
 
 
 def calls(

@@ -1,352 +1,200 @@
-"""One Flink job through one rate shape, watched and steered, and everything about it recorded."""
+"""Several surges in one run: same seed, same schedule, in turn, one cluster."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import median
 from typing import Any, Literal
 
 import click
 
-from bench import ledger
-from bench.controller import Controller
-from bench.experiments.relief import Nothing, Offload, Relief, ScaleOut
-from bench.flink import Cluster, FlinkError, poll, wait_until
-from bench.lambdas.pool import Pool
-from bench.lambdas.target import Target
-from bench.metrics import JobMonitor
-from bench.policy import Decision, Policy, Sample
-from bench.records import Run
-from flink_job.settings import JobSettings
-from flink_job.shapes import Surge as SurgeShape
-from flink_job.shapes import parse
+from bench.cluster.flink import ADAPTIVE, Cluster
+from bench.experiments import drive
+from bench.experiments.drive import CALLING, Method, Surge
+from bench.facts.records import Run, read
+from bench.lambdas.target import Target, force_cold
+from bench.steering.policy import Policy, Profile, Settings, policy
+from flink_job.load.shapes import Sine, Square, parse
+from flink_job.load.shapes import Surge as SurgeShape
 
-_CONNECT_TIMEOUT_S = 90.0
-# From "everybody is connected" to the first sentence: time for the start signal to arrive.
-_LEAD_S = 0.5
-# Who sizes a job for a peak leaves it some air, or the queue of one pause never goes away.
-_UTILISATION = 0.8
-Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
-# Fields of `Surge` that its record has in another form, or elsewhere.
-_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb")
-CALLING: tuple[Method, ...] = ("operator", "source", "always")
+# A surge to twice the capacity: without help, the wait grows by a second each second. The rates
+# are small enough for two cores to carry Flink, the functions and the harness beside each other.
+CAPACITY_PER_S = 750.0
+BASE_PER_S = 375.0
+FACTOR = 4.0
+START_S = 5.0
+DURATION_S = 20.0
+AFTER_S = 5.0
 
 
-@dataclass(frozen=True)
-class Surge:
-    """One job to run.
-
-    Attributes:
-        method: "none": nothing is done; "operator", "source": who offloads; "always": every batch
-            goes to Lambda, surge or not; "scale-out": as many tokenizer subtasks as the peak needs,
-            in free slots or ("scale-out-new") in a new TaskManager; "bigger": a tokenizer as fast
-            as the peak needs, all along.
-        language: of the function, None when nothing is offloaded.
-        shape: the offered rate, in the notation of `flink_job.shapes`.
-        capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
-        ordinal: tells the surges of one run apart.
-        max_in_flight: calls that may be in flight at once.
-        warm: environments that are up before the start.
-        warms_up: whether the policy may have environments started when the load rises.
-        expected_burst_s: how long an overload is expected to last, if that is known.
-        memory_mb: of the function; None: as it is configured.
-        varied: what a sweep varies, and its value here.
-    """
-
-    method: Method
-    shape: str
-    length_s: float
-    language: str | None = None
-    repetition: int = 1
-    ordinal: int = 1
-    seed: int = 1
-    workload: str = "sentences"
-    cost: int = 1
-    batch_size: int = 100
-    linger_ms: float = 50.0
-    capacity_per_s: float | None = 2000.0
-    parallelism: int = 1
-    max_in_flight: int = 8
-    ordered: bool = False
-    warm: int = 0
-    warms_up: bool = False
-    expected_burst_s: float | None = None
-    memory_mb: int | None = None
-    poll_ms: float = 250.0
-    varied: dict[str, int] | None = None
-
-    @property
-    def name(self) -> str:
-        """The surge's id within a run."""
-        kind = [self.method, self.language, "ordered" if self.ordered else None]
-        return "-".join([*filter(None, kind), str(self.ordinal)])
-
-    @property
-    def needed_per_s(self) -> float:
-        """Capacity of all tokenizers together that the peak of the load needs, sentences/s.
-
-        Raises:
-            ValueError: the load has no peak, or the capacity is not declared.
-        """
-        shape = parse(self.shape)
-        if not isinstance(shape, SurgeShape) or self.capacity_per_s is None:
-            raise ValueError(f"method {self.method} needs a surge and a declared capacity")
-        return shape.base * shape.factor / _UTILISATION
-
-    @property
-    def scaled_to(self) -> int:
-        """Tokenizer subtasks that the job may come to have."""
-        if not self.method.startswith("scale-out") or self.capacity_per_s is None:
-            return self.parallelism
-        return max(self.parallelism, math.ceil(self.needed_per_s / self.capacity_per_s))
-
-    @property
-    def slots(self) -> int:
-        """Task slots that the job takes: one for each tokenizer and for each sink."""
-        return 2 * self.parallelism
-
-    @property
-    def more_slots(self) -> int:
-        """Task slots that scaling out takes besides."""
-        return 2 * (self.scaled_to - self.parallelism)
-
-    def job_settings(self, target: Target | None, control: str, output: str) -> JobSettings:
-        """What the job is told."""
-        method = self.method if self.method in CALLING else "none"
-        function = target.functions[self.language] if target and self.language else None
-        return JobSettings(
-            method=method,  # type: ignore[arg-type]
-            workload=self.workload,
-            seed=self.seed,
-            shape=self.shape,
-            length_s=self.length_s,
-            control=control,
-            output=output,
-            batch_size=self.batch_size,
-            linger_ms=self.linger_ms,
-            capacity_per_s=self.capacity_per_s,
-            cost=self.cost,
-            parallelism=self.parallelism,
-            max_parallelism=self.scaled_to,
-            ordered=self.ordered,
-            function=function,
-            endpoint_url=target.endpoint_url if target else None,
-            region=target.region if target else None,
-        )
+Form = Literal["surge", "square", "sine"]
 
 
-class SurgeFailed(click.ClickException):
-    """The job failed, or its output is not what must come out. What was measured is recorded."""
-
-
-def drive(
-    surge: Surge,
-    run: Run,
-    cluster: Cluster,
-    target: Target | None,
-    policy: Policy[Any] | None,
-    progress: Callable[[float], None] = lambda seconds: None,
-    on_start: Callable[[float], None] = lambda start_at_s: None,
-) -> ledger.Ledger:
-    """Run one surge to its end and record everything about it.
+def plain(duration_s: float = DURATION_S, factor: float = FACTOR, form: Form = "surge") -> Surge:
+    """The standard load, without offload: `BASE_PER_S`, and `factor` times that for `duration_s`.
 
     Args:
-        policy: decides whether there is an overload and what to offload; None: nobody decides.
-        progress: told the seconds of the schedule that have passed.
-        on_start: told when the schedule starts, in epoch seconds.
+        form: "surge": once, at once, and with calm before and after; "square": twice, at once;
+            "sine": gradually, up and down in `duration_s`.
+    """
+    peak = BASE_PER_S * factor
+    shape, length_s = {
+        "surge": (
+            str(SurgeShape(BASE_PER_S, factor, START_S, duration_s)),
+            START_S + duration_s + AFTER_S,
+        ),
+        "square": (str(Square(BASE_PER_S, peak, 2 * duration_s)), 4 * duration_s),
+        "sine": (str(Sine(BASE_PER_S, peak, duration_s)), duration_s),
+    }[form]
+    return Surge(method="none", shape=shape, length_s=length_s, capacity_per_s=CAPACITY_PER_S)
+
+
+class NotMeasured(click.ClickException):
+    """A figure that a later step needs has not been measured; its calls failed."""
+
+
+def plan(
+    like: Surge,
+    methods: Sequence[Method],
+    languages: Sequence[str],
+    repetitions: int,
+    seed: int,
+    pools: Sequence[int] = (0,),
+) -> list[Surge]:
+    """What to run: every method, the calling ones with every language and each of `pools`, the
+    numbers of environments that are up before the start; in an order drawn anew for each
+    repetition.
 
     Raises:
-        SurgeFailed: the job failed, or something was lost, duplicated or wrong.
+        click.UsageError: more environments than calls may be in flight, or a method that has to be
+            sized for a peak, and a load that has none.
     """
-    output = run.folder / "output" / surge.name
-    shape = parse(surge.shape)
-    with Controller() as controller, _pool(surge, target) as pool:
-        settings = surge.job_settings(target, controller.address, str(output.resolve()))
-        run.write(
-            "surge",
-            surge=surge.name,
-            environment=target.label if target else "no Lambda",
-            shape=shape.to_dict(),
-            policy=policy.name if policy else None,
-            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
+    if max(pools) > like.max_in_flight:
+        raise click.UsageError(
+            f"--warm {max(pools)}: only {like.max_in_flight} calls may be in flight at once"
         )
-        cluster.wait_for_slots(surge.slots)
-        job = cluster.submit("flink_job.job", "--settings", settings.to_json())
-        try:
-            start_at_s = _start(surge, cluster, controller, job)
-            on_start(start_at_s)
-
-            def due(t_s: float) -> int:
-                return shape.count(min(t_s, surge.length_s))
-
-            monitor = JobMonitor(cluster.rest, job, due, start_at_s, surge.scaled_to)
-            relief = _relief(surge, cluster, controller, job, pool)
-            _steer(surge, run, cluster, job, monitor, policy, relief, progress)
-            if (state := cluster.state(job)) != "FINISHED":
-                raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
-        except BaseException:
-            with suppress(FlinkError):
-                cluster.cancel(job)
-            raise
-        finally:
-            lines = list(ledger.read_output(output)) if output.exists() else []
-            start_ms = (controller.directive.start_at_s or 0.0) * 1000
-            for line in lines:
-                run.write("batch", surge=surge.name, **batch_record(line, start_ms))
-            if surge.language:
-                calls, billed_ms = pool.spent() if pool else (0, 0.0)
-                run.write(
-                    "lambda",
-                    surge=surge.name,
-                    **calls_record(lines),
-                    warm_up_calls=calls,
-                    warm_up_billed_ms=billed_ms,
-                )
-    return _settle(surge, run, settings, lines)
+    rng = random.Random(seed)
+    turn = [
+        _sized(replace(like, method=method, language=language, warm=warm))
+        for method in methods
+        for language in (languages if method in CALLING else [None])
+        for warm in (pools if method in CALLING else [0])
+    ]
+    return [
+        replace(planned, repetition=repetition)
+        for repetition in range(1, repetitions + 1)
+        for planned in rng.sample(turn, len(turn))
+    ]
 
 
-def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> float:
-    """Wait until every subtask is there, then give the signal; returns the start, epoch s."""
-    wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
-    callers = surge.parallelism if surge.method in CALLING else 0
-    wait_until(
-        lambda: len(controller.connected()) >= 1 + callers,
-        _CONNECT_TIMEOUT_S,
-        "every subtask to connect to the controller",
-    )
-    start_at_s = time.time() + _LEAD_S
-    share = 1.0 if surge.method == "always" else 0.0
-    in_flight = -(-surge.max_in_flight // surge.parallelism) if share else 0
-    controller.publish(start_at_s=start_at_s, share=share, in_flight=in_flight)
-    return start_at_s
+def _sized(planned: Surge) -> Surge:
+    """With method "bigger", the tokenizer has from the start what the surge needs at its peak."""
+    if planned.method != "bigger" and not planned.method.startswith("scale-out"):
+        return planned
+    try:
+        needed_per_s = planned.needed_per_s
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if planned.method == "bigger":
+        return replace(planned, capacity_per_s=needed_per_s / planned.parallelism)
+    return planned
 
 
-@contextmanager
-def _pool(surge: Surge, target: Target | None) -> Iterator[Pool | None]:
-    """The environments of the function that is called, if one is; `warm` of them up."""
-    if target is None or surge.language is None:
-        yield None
-        return
-    with closing(Pool(target, target.functions[surge.language], surge.max_in_flight)) as pool:
-        pool.warm_up(surge.warm)
-        pool.wait()
-        yield pool
-
-
-def _relief(
-    surge: Surge, cluster: Cluster, controller: Controller, job: str, pool: Pool | None
-) -> Relief:
-    if surge.method in ("operator", "source") and pool:
-        return Offload(controller, surge.parallelism, pool)
-    if surge.method in ("scale-out", "scale-out-new"):
-        new_slots = surge.more_slots if surge.method == "scale-out-new" else 0
-        return ScaleOut(cluster, job, surge.scaled_to, new_slots)
-    return Nothing()
-
-
-def _steer(
-    surge: Surge,
+def measure(
+    target: Target | None,
     run: Run,
-    cluster: Cluster,
-    job: str,
-    monitor: JobMonitor,
-    policy: Policy[Any] | None,
-    relief: Relief,
-    progress: Callable[[float], None],
+    planned: Sequence[Surge],
+    *,
+    policy_name: str = "default",
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> None:
-    """Poll, decide and act until the job has ended."""
-    state = policy.start() if policy else None
-    for _ in poll(surge.poll_ms / 1000):
-        if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):
-            return
-        try:
-            measured = monitor.sample()
-        except FlinkError:
-            continue  # The job ended between the two questions, or is being rescaled.
-        if measured is None:
-            continue
-        run.write("sample", surge=surge.name, **measured)
-        progress(measured["at_ms"] / 1000)
-        if policy is None:
-            continue
-        state, decision = policy.step(state, Sample.from_record(measured))
-        if not surge.language:
-            decision = replace(decision, share=0.0, in_flight=0, warm=0)
-        applied_ms = relief.apply(decision)
-        run.write("decision", surge=surge.name, **decision_record(measured, decision, applied_ms))
+    """Run the surges one after another on one cluster.
+
+    Args:
+        policy_name: of `bench.steering.policy`; what it must know of a language it takes from the
+            run's `cold` and `call` records.
+        on_progress: told what is being done, and which share of all has been.
+
+    Raises:
+        SurgeFailed, FlinkError, NotMeasured: see there.
+    """
+    measured = read(run.path)
+    on_progress("Flink starts", 0.0)
+    # A slot a process: source and sinks in one, the tokenizer in another, and so on.
+    task_managers = max(s.slots for s in planned)
+    with Cluster(run.folder / "flink", task_managers=task_managers, slots=1, settings=ADAPTIVE) as (
+        cluster
+    ):
+        for number, planned_surge in enumerate(planned):
+            now = replace(planned_surge, ordinal=number + 1)
+
+            def progress(seconds: float, number: int = number, now: Surge = now) -> None:
+                done = number + min(1.0, seconds / now.length_s)
+                on_progress(now.name, done / len(planned))
+
+            progress(0.0)
+            if target and now.language:
+                force_cold(target, target.functions[now.language], now.memory_mb)
+            if now.method == "scale-out":
+                cluster.add_task_manager(now.more_slots)
+                cluster.wait_for_slots(now.slots + now.more_slots)
+            rule = _rule(now, measured, policy_name)
+            drive.drive(now, run, cluster, target, rule, progress)
+            cluster.stop_task_managers(keep=task_managers)
 
 
-def decision_record(
-    measured: dict[str, Any], decision: Decision, applied_ms: float | None
-) -> dict[str, Any]:
-    """The fields of a `decision` record."""
-    return {
-        "at_ms": measured["at_ms"],
-        "overloaded": decision.overloaded,
-        "share": decision.share,
-        "in_flight": decision.in_flight,
-        "warm": decision.warm,
-        "reason": decision.reason,
-        "applied_ms": applied_ms,
-        "inputs": {k: v for k, v in measured.items() if k != "gauges"},
-    }
+def _rule(
+    planned: Surge, measured: Sequence[dict[str, Any]], policy_name: str
+) -> Policy[Any] | None:
+    """Who decides. Without offload the decisions are made all the same, to see when they would."""
+    if planned.method == "always":
+        return None
+    profile, calls = Profile(0.0, 1.0, 0.0), 0
+    if planned.language:
+        profile = profile_of(measured, planned.language, planned.batch_size)
+        calls = planned.max_in_flight
+    settings = Settings(
+        batch_size=planned.batch_size,
+        linger_ms=planned.linger_ms,
+        max_in_flight=calls,
+        profile=profile,
+        parallelism=planned.parallelism,
+        expected_burst_s=planned.expected_burst_s,
+        is_warm=planned.warm > 0,
+        warms_up=planned.warms_up,
+    )
+    capacity_per_s = planned.capacity_per_s and planned.capacity_per_s * planned.parallelism
+    return policy(policy_name, settings, parse(planned.shape), capacity_per_s)
 
 
-def batch_record(line: dict[str, Any], start_ms: float) -> dict[str, Any]:
-    """The fields of a `batch` record: a line of the sink, in ms since the schedule's start."""
-    returned_ms = line["returned_at_ms"]
-    return {
-        "batch": line["number"],
-        "first": line["first"],
-        "count": line["count"],
-        "due_first_ms": line["due_first_ms"] - start_ms,
-        "due_last_ms": line["due_last_ms"] - start_ms,
-        "sink_ms": line["sink_at_ms"] - start_ms,
-        "way": line["way"],
-        "subtask": line["subtask"],
-        "waiting_ms": line["taken_at_ms"] - line["due_first_ms"],
-        "shipping_ms": line["shipping_ms"],
-        "bring_up_ms": line["bring_up_ms"],
-        "computing_ms": line["computing_ms"],
-        "sending_ms": line["sink_at_ms"] - returned_ms,
-        "billed_ms": line["billed_ms"],
-        "init_ms": line["init_ms"],
-    }
+def profile_of(measured: Sequence[dict[str, Any]], language: str, batch_size: int) -> Profile:
+    """What calls of a language cost, from the `cold` and `call` records of a run.
 
+    Raises:
+        NotMeasured: none of its cold starts, or none of its steady calls, came to an answer.
+    """
 
-def calls_record(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """The fields of a `lambda` record: what became of the calls of one surge."""
-    failures = Counter(line["failure"] for line in lines if line["failure"])
-    known = {
-        "throttled": "TooManyRequestsException",
-        "timed_out": "Sandbox.Timedout",
-        "late": "late",
-    }
-    counts = {field: failures.pop(kind, 0) for field, kind in known.items()}
-    return {
-        "calls": sum(line["way"] != "local" for line in lines),
-        "cold_starts": sum(line["init_ms"] is not None for line in lines),
-        **counts,
-        "failed": sum(failures.values()),
-        "billed_ms": float(sum(line["billed_ms"] or 0.0 for line in lines)),
-        "memory_mb": next((x["memory_mb"] for x in lines if x["memory_mb"] is not None), None),
-    }
+    def middle(kind: str, field: str, **where: object) -> float:
+        values = [
+            float(record[field])
+            for record in measured
+            if record["kind"] == kind
+            and record["language"] == language
+            and record.get(field) is not None
+            and all(record.get(k) == v for k, v in where.items())
+        ]
+        if not values:
+            raise NotMeasured(f"no {kind} record of {language} has {field}; see the failures")
+        return median(values)
 
-
-def _settle(
-    surge: Surge, run: Run, settings: JobSettings, lines: list[dict[str, Any]]
-) -> ledger.Ledger:
-    result = ledger.check(settings, lines)
-    run.write("ledger", surge=surge.name, **asdict(result))
-    if not result.is_exact:
-        raise SurgeFailed(
-            f"{surge.name}: of {result.expected} sentences {result.lost} were lost, "
-            f"{result.duplicated} came twice, {result.wrong} came out wrong; see {run.path}"
-        )
-    return result
+    warm = {"phase": "steady", "sentences": batch_size}
+    duration_ms = middle("call", "duration_ms", **warm)
+    wall_ms = middle("call", "wall_ms", **warm)
+    first_ms = middle("cold", "wall_ms", handler="tokenizer", accepted=True)
+    return Profile(
+        cold_start_ms=max(0.0, first_ms - wall_ms),
+        compute_ms=duration_ms,
+        shipping_ms=max(0.0, wall_ms - duration_ms),
+    )

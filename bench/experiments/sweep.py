@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import click
 
 from bench.experiments import run as main_job
-from bench.experiments import surges
-from bench.experiments.surge import Method, Surge
+from bench.experiments import surge
+from bench.experiments.drive import Method, Surge
+from bench.facts.records import Run
 from bench.lambdas.target import Target, memory_kept
-from bench.records import Run
-from flink_job.shapes import Surge as SurgeShape
-from flink_job.shapes import parse
+from flink_job.load.shapes import Surge as SurgeShape
+from flink_job.load.shapes import parse
 
 DURATION_S = 10.0
 
@@ -84,7 +84,7 @@ def plan(
     for repetition in range(1, repetitions + 1):
         turn = [
             replace(
-                parameter.set(surges.plain(DURATION_S), value),
+                parameter.set(surge.plain(DURATION_S), value),
                 method=method,
                 language=of,
                 repetition=repetition,
@@ -119,4 +119,4 @@ def measure(
     )
     varies_memory = any(s.memory_mb for s in planned)
     with memory_kept(target, [target.functions[language]] if varies_memory else []):
-        surges.measure(target, run, planned, on_progress=on_surge)
+        surge.measure(target, run, planned, on_progress=on_surge)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bench.lambdas.target import Target, TargetError
-from flink_job.lambda_client import Answer, CallFailed, LambdaClient
+from flink_job.offload.client import Answer, CallFailed, LambdaClient
 
 _EVENT = {"sentences": ["warm"] * 100}
 

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 from bench import stats
-from bench.experiments.surge import Method, Surge, drive
-from bench.flink import Cluster
+from bench.cluster.flink import Cluster
+from bench.experiments.drive import Method, Surge, drive
+from bench.facts.records import Run, read
 from bench.lambdas.target import Target, open_target
-from bench.records import Run, read
 
 ROUNDS = 12
 OFFERED_PER_S = 200_000

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from bench import machine, records
+from bench.facts import machine, records
 
 LANGUAGES = ("python", "java", "node")
 NAMES = {"python": "Python", "java": "Java", "node": "Node"}

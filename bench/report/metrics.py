@@ -128,18 +128,21 @@ def _baseline(setting: Setting) -> Arm | None:
     return base if base and len(base.surges[0].samples) else None
 
 
+def _by_metric(arm: Arm) -> dict[str, list[Shown]]:
+    """What each surge of an arm says of each metric."""
+    found: dict[str, list[Shown]] = {}
+    for m in (m for s in arm.surges for m in shown(s)):
+        found.setdefault(m.metric, []).append(m)
+    return found
+
+
 def table(setting: Setting) -> Table | None:
     """One row a metric: before, during, when it showed, and whether it can mislead."""
     base = _baseline(setting)
     if base is None:
         return None
-    each = [shown(s) for s in base.surges]
-    by_name = {
-        m.metric: [other for found in each for other in found if other.metric == m.metric]
-        for m in each[0]
-    }
     rows, data = [], []
-    for name, found in by_name.items():
+    for name, found in _by_metric(base).items():
         m = found[0]
         delays = [x.delay_ms for x in found if x.delay_ms is not None]
         rows.append(
@@ -177,26 +180,22 @@ def words(setting: Setting) -> str | None:
     """The quickest metric that is not confusable, and the slowest of those that Flink smooths, in a
     sentence; medians over the surges."""
     base = _baseline(setting)
-    delays_ms: dict[str, list[float]] = {}
-    gauges = set()
-    for m in [m for s in base.surges for m in shown(s)] if base else []:
-        if m.delay_ms is not None and m.confusable == "no":
-            delays_ms.setdefault(m.metric, []).append(m.delay_ms)
-            gauges |= {m.metric} if m.is_gauge else set()
-    found = sorted((float(np.median(ms)), metric) for metric, ms in delays_ms.items())
+    found: list[tuple[float, Shown]] = []
+    for group in (_by_metric(base) if base else {}).values():
+        plain = [x for x in group if x.confusable == "no"]
+        if delays_ms := [x.delay_ms for x in plain if x.delay_ms is not None]:
+            found.append((float(np.median(delays_ms)), plain[0]))
     if not found:
         return None
-    after_ms, quickest = found[0]
-    said = (
-        f"`{_short(quickest)}`"
-        if quickest in gauges
-        else f"“{quickest}”, from differenced counters,"
-    )
+    found.sort(key=lambda x: (x[0], x[1].metric))
+    after_ms, m = found[0]
+    said = f"`{_short(m.metric)}`" if m.is_gauge else f"“{m.metric}”, from differenced counters,"
     said += f" shows the overload {after_ms / 1000:.1f} s after it began"
-    smoothed = [x for x in found if "busyTimeMs" in x[1] or "backPressuredTimeMs" in x[1]]
-    if smoothed:
-        after_ms, slowest = smoothed[-1]
-        said += f", `{_short(slowest)}`, smoothed by Flink, after {after_ms / 1000:.1f} s"
+    smoothed = ("busyTimeMs", "backPressuredTimeMs")
+    slow = [(ms, m) for ms, m in found if any(name in m.metric for name in smoothed)]
+    if slow:
+        after_ms, m = slow[-1]
+        said += f", `{_short(m.metric)}`, smoothed by Flink, after {after_ms / 1000:.1f} s"
     return said
 
 

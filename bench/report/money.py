@@ -1,10 +1,10 @@
-"""Tables of cost: from billed milliseconds and memory, at the list prices of `bench.cost`."""
+"""Tables of cost: from billed milliseconds and memory, at the list prices of `bench.facts.cost`."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from bench.cost import PRICES, Usage
+from bench.facts.cost import PRICES, Usage
 from bench.report.calls import steady
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.surges import Arm, Setting, measures
@@ -158,16 +158,16 @@ def words(setting: Setting) -> str | None:
     bigger = next((a for a in setting.arms if a.method == "bigger"), None)
     base = setting.baseline
     offloaded = [
-        (usd_, a)
+        value
         for a in setting.arms
-        if a.method == "operator" and (usd_ := a.value("usd_as_slow_x86_64")) is not None
+        if a.method == "operator" and (value := a.value("usd_as_slow_x86_64")) is not None
     ]
     if bigger is None or base is None or not offloaded:
         return None
     workers, has = setting.workers(bigger), setting.workers(base)
     if workers is None or has is None:
         return None
-    calls_usd, _ = min(offloaded, key=lambda x: x[0])
+    calls_usd = min(offloaded)
     more_usd = (workers - has) * PRICES.worker_hour
     verdict = (
         "even a surge that never ends is no dearer in calls"

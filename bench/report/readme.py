@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from bench import records
+from bench.facts import records
 from bench.report import answer, breakpoint, compare, metrics, money, surge_tables, surges
 from bench.report.evidence import load
 

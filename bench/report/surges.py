@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench import stats
-from bench.cost import Usage
+from bench.facts.cost import Usage
 from bench.report import latency
 from bench.report.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.latency import PARTS, Sentences

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.policy import Decision, Policy, Sample
-from bench.replay.closed import BASE_PER_S, CAPACITY_PER_S, NOISE, SETTINGS, rule, surge
-from bench.simulation import simulate
-from flink_job.shapes import Constant, Shape
+from bench.steering.policy import Decision, Policy, Sample
+from bench.steering.replay.closed import BASE_PER_S, CAPACITY_PER_S, NOISE, SETTINGS, rule, surge
+from bench.steering.simulation import simulate
+from flink_job.load.shapes import Constant, Shape
 
 SEED = 7
 

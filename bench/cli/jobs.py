@@ -1,0 +1,289 @@
+"""Commands that run the Flink job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bench.cli.options import LANGUAGES, Sizes, languages_argument, measuring
+from bench.cli.show import show, show_made, show_surges, steps
+
+
+@click.command()
+@languages_argument
+@measuring
+def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed: int) -> None:
+    """Run the main job: cold starts, compute per batch, then Flink through a surge.
+
+    The surge doubles what the tokenizer can take, for 20 s: first without help, then with offload
+    to each language. All sentences that come out are checked, one by one.
+
+    \b
+    Example: bench run python
+    Example: bench run java --stack burst --region eu-central-1
+    """
+    from bench import doctor
+    from bench.experiments import run as experiment
+    from bench.facts.records import Run
+    from bench.lambdas.target import open_target
+
+    doctor.require("javac", *([] if stack else doctor.PARTS))
+    with (
+        open_target(stack, region) as target,
+        Run("run", target=target, languages=languages, seed=seed, suffix="-".join(languages)) as r,
+        steps() as on_step,
+    ):
+        experiment.measure(target, r, languages, on_step)
+    show([r.folder], "cold", "compute", "failures")
+    click.echo(f"\nrecords: {r.path}")
+
+
+@click.command()
+@languages_argument
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    default=("none", "operator"),
+    show_default=True,
+    type=click.Choice(
+        ("none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger")
+    ),
+    help="Who deals with the surge; give it several times to compare.",
+)
+@click.option("--repetitions", default=3, show_default=True, help="Of each method.")
+@click.option("--burst", default="20", show_default=True, type=Sizes(), help="Lengths in s.")
+@click.option("--factor", default=4.0, show_default=True, help="Surge rate over base rate.")
+@click.option(
+    "--workload",
+    default="sentences",
+    show_default=True,
+    type=click.Choice(("sentences", "nexmark", "ysb")),
+    help="What the sentences are.",
+)
+@click.option("--cost", default=1, show_default=True, help="Times the work, here and in Lambda.")
+@click.option(
+    "--form",
+    default="surge",
+    show_default=True,
+    type=click.Choice(("surge", "square", "sine")),
+    help="How the load comes: once and at once; twice; or gradually, up and down.",
+)
+@click.option(
+    "--warm",
+    default="0",
+    show_default=True,
+    type=Sizes(least=0),
+    help="Environments up before the start; of several numbers, each.",
+)
+@click.option("--warm-up", is_flag=True, help="Start environments when the load rises.")
+@click.option(
+    "--expected-burst",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="How long a burst is expected to last: one shorter than a cold start is not offloaded.",
+)
+@click.option("--ordered", is_flag=True, help="Tokens go downstream in source order.")
+@click.option(
+    "--policy",
+    default="default",
+    show_default=True,
+    type=click.Choice(("default", "sponge", "threshold", "oracle")),
+    help="Who decides how much is offloaded.",
+)
+@measuring
+def surge(
+    languages: tuple[str, ...],
+    methods: tuple[Any, ...],
+    repetitions: int,
+    burst: tuple[int, ...],
+    factor: float,
+    workload: str,
+    cost: int,
+    form: Any,
+    warm: tuple[int, ...],
+    warm_up: bool,
+    expected_burst: float | None,
+    ordered: bool,
+    policy: str,
+    stack: str | None,
+    region: str | None,
+    seed: int,
+) -> None:
+    """Run Flink through a surge with several ways of relief, side by side.
+
+    none: nothing is done. operator, source: who offloads, once the metrics say so. always: every
+    batch goes to Lambda. scale-out, scale-out-new: as many tokenizer subtasks as the surge needs,
+    in free slots or in a new TaskManager. bigger: the capacity that the surge needs, from the
+    start. Methods and languages take turns in random order, one burst length after the other;
+    every sentence that comes out is checked.
+
+    \b
+    Example: bench surge python --method none --method operator --method scale-out
+    Example: bench surge node --method operator --method scale-out-new --burst 2,5,10,30,60
+    Example: bench surge --warm 0,8
+    Example: bench surge java --form sine --warm-up
+    """
+    from dataclasses import replace
+
+    from bench import doctor
+    from bench.experiments import run as main_job
+    from bench.experiments import surge
+    from bench.experiments.drive import CALLING
+    from bench.facts.records import Run
+    from bench.lambdas.target import open_target
+
+    doctor.require("javac", *([] if stack else doctor.PARTS))
+    planned = []
+    for seconds in burst:
+        like = replace(
+            surge.plain(float(seconds), factor, form),
+            seed=seed,
+            workload=workload,
+            cost=cost,
+            warms_up=warm_up,
+            expected_burst_s=expected_burst,
+            ordered=ordered,
+        )
+        planned += surge.plan(like, methods, languages, repetitions, seed, pools=warm)
+    with (
+        open_target(stack, region) as target,
+        Run("surge", target=target, languages=languages, seed=seed) as r,
+        steps() as on_step,
+    ):
+        if set(methods) & set(CALLING):
+            main_job.calls(target, r, languages, on_step, sizes=(100,))
+        surge.measure(target, r, planned, policy_name=policy, on_progress=on_step)
+    show_surges(r.folder)
+    click.echo(f"records: {r.path}\nplots of them: bench report {r.name}")
+
+
+@click.command()
+@click.option(
+    "--capacity",
+    default=750.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Declared, of the tokenizer, sentences/s; 0: as fast as it can (then give --first).",
+)
+@click.option("--first", type=click.FloatRange(min=1), help="First rate.  [default: capacity / 5]")
+@click.option(
+    "--doublings",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    help="How often the rate doubles.",
+)
+@click.option(
+    "--step-s",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=2),
+    help="Seconds that a rate lasts.",
+)
+@click.option(
+    "--bisections",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0, 10),
+    help="Rates to try between kept up and broken.",
+)
+@click.option(
+    "--repetitions",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    help="Of the doubling and halving.",
+)
+@click.option(
+    "--push-ms",
+    type=click.IntRange(min=1),
+    help="Have Flink push its metrics too, so often, by its StatsD reporter.",
+)
+def breakpoint(
+    capacity: float,
+    first: float | None,
+    doublings: int,
+    step_s: float,
+    bisections: int,
+    repetitions: int,
+    push_ms: int | None,
+) -> None:
+    """Find the rate at which the job breaks, and the metric that says so.
+
+    The offered rate doubles step by step and halves again; then bisection narrows the edge down.
+    For each step: rates, latency and Flink's metrics; for each metric: its value before and during
+    the overload, and how long after the overload began it showed it. Nothing is offloaded.
+
+    \b
+    Example: bench breakpoint --capacity 500 --push-ms 100
+    """
+    from bench.experiments import breakpoint as experiment
+    from bench.facts.records import Run
+
+    if not (first or capacity):
+        raise click.UsageError("without a capacity, say where to start: --first 1000")
+    plan = experiment.Plan(
+        capacity_per_s=capacity or None,
+        first_per_s=first or capacity * experiment.FIRST_SHARE,
+        doublings=doublings,
+        step_s=step_s,
+        repetitions=repetitions,
+        bisections=bisections,
+    )
+    caps = {"capacity_per_s": capacity or None, "push_ms": push_ms}
+    with Run("breakpoint", caps=caps) as run, steps() as on_step:
+        experiment.measure(run, plan, push_ms=push_ms, on_progress=on_step)
+    show_made(run.folder, "breakpoint")
+
+
+@click.command()
+@click.argument(
+    "parameter",
+    type=click.Choice(("batch-size", "poll-ms", "rate", "parallelism", "in-flight", "memory")),
+)
+@click.argument("values", type=Sizes())
+@click.option(
+    "--language",
+    default="python",
+    show_default=True,
+    type=click.Choice(LANGUAGES),
+    help="Of the function.",
+)
+@click.option("--repetitions", default=1, show_default=True, help="Of each value.")
+@measuring
+def sweep(
+    parameter: str,
+    values: tuple[int, ...],
+    language: str,
+    repetitions: int,
+    stack: str | None,
+    region: str | None,
+    seed: int,
+) -> None:
+    """Run a surge for each of several VALUES of one parameter, all else being equal.
+
+    The operator offloads; where the parameter matters without offload too, the same surge runs
+    without. batch-size: sentences in a batch. poll-ms: time between two looks at the metrics. rate:
+    of the surge, times the rate before. parallelism: subtasks, load growing with them. in-flight:
+    calls at once. memory: of the function, in MB. Values take turns in random order.
+
+    \b
+    Example: bench sweep batch-size 10,30,100,300
+    Example: bench sweep memory 128,512,1769 --language java
+    """
+    from bench import doctor
+    from bench.experiments import sweep as experiment
+    from bench.facts.records import Run
+    from bench.lambdas.target import open_target
+
+    doctor.require("javac", *([] if stack else doctor.PARTS))
+    planned = experiment.plan(parameter, values, language, repetitions, seed)
+    with (
+        open_target(stack, region) as target,
+        Run("sweep", target=target, languages=[language], seed=seed, suffix=parameter) as r,
+        steps() as on_step,
+    ):
+        experiment.measure(target, r, planned, on_step)
+    show_made(r.folder, "sweep")

@@ -1,0 +1,56 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+LANGUAGES = ("python", "java", "node")
+
+
+class Sizes(click.ParamType):
+    """Integers from `least` up, separated by commas."""
+
+    name = "N,N,…"
+
+    def __init__(self, least: int = 1) -> None:
+        self._least = least
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            sizes = tuple(int(x) for x in value.split(",")) if isinstance(value, str) else value
+        except ValueError:
+            sizes = (self._least - 1,)
+        if min(sizes, default=self._least) < self._least:
+            self.fail(
+                f"{value!r} is not a list of integers from {self._least} up, such as 1,10,100",
+                param,
+                ctx,
+            )
+        return tuple(sizes)
+
+
+def languages_argument(function: Callable[..., None]) -> Callable[..., None]:
+    """The argument LANG…, all languages by default."""
+    return click.argument(
+        "languages",
+        metavar="[python|java|node]…",
+        nargs=-1,
+        type=click.Choice(LANGUAGES),
+        callback=lambda ctx, param, value: tuple(dict.fromkeys(value)) or LANGUAGES,
+    )(function)
+
+
+def measuring(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that calls functions."""
+    for option in (
+        click.option("--seed", default=1, show_default=True, help="Of everything random."),
+        click.option("--region", help="AWS region of the stack."),
+        click.option("--stack", help="Measure this deployed stack; else local processes."),
+    ):
+        function = option(function)
+    return function

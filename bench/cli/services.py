@@ -1,0 +1,58 @@
+"""Commands that serve until they are told to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--port", default=3001, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
+@click.option(
+    "--template",
+    "templates",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A template that `sam build` made; may be repeated.  [default: ours, if built]",
+)
+@click.option("--alias", "aliases", multiple=True, metavar="NEW=EXISTING", help="A second name.")
+@click.option("--max-concurrency", default=10, show_default=True, help="Calls at once, then 429.")
+@click.option("--memory", type=click.IntRange(128, 10_240), help="Of every function, in MB.")
+@click.option("--idle-timeout", default=600.0, show_default=True, help="Seconds, then it ends.")
+@click.option("--with-parent", is_flag=True, help="End when standard input closes.")
+def serve(
+    port: int,
+    templates: tuple[Path, ...],
+    aliases: tuple[str, ...],
+    max_concurrency: int,
+    memory: int | None,
+    idle_timeout: float,
+    with_parent: bool,
+) -> None:
+    """Serve the functions here: AWS's Lambda API in front of real runtimes, until Ctrl-C.
+
+    \b
+    Example: bench serve
+             .venv/bin/aws lambda invoke --endpoint-url http://127.0.0.1:3001 \\
+               --no-sign-request --region us-east-1 --function-name PythonTokenizer \\
+               --payload '{"sentences": ["Hello, world"]}' answer.json
+    (AWS CLI 2 wants --cli-binary-format raw-in-base64-out as well.)
+    """
+    from bench.lambdas.local import serve as service
+    from bench.lambdas.local.template import TemplateError, read_all
+
+    try:
+        functions = read_all(templates, aliases, memory)
+        service.serve(
+            functions,
+            port=port,
+            max_concurrency=max_concurrency,
+            idle_timeout_s=idle_timeout,
+            with_parent=with_parent,
+            say=click.echo,
+        )
+    except TemplateError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on port {port}: {error}") from error

@@ -1,0 +1,71 @@
+"""What commands show: progress while they run, tables and plots of what they measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str, float], None]]:
+    """A progress bar that is told what is being done, and which share of the whole is done."""
+    bar: Any
+    with click.progressbar(length=1000, label="starting", show_pos=False) as bar:
+
+        def on_step(what: str, share: float) -> None:
+            bar.label = f"{what:28.28}"
+            bar.update(max(0, round(share * 1000) - bar.pos))
+
+        yield on_step
+        bar.update(1000 - bar.pos)
+
+
+def show(folders: Sequence[Path], *tables: str) -> None:
+    """Print tables made of the records in `folders`, each in the words of the report."""
+    from bench.report import calls, evidence
+
+    for e in evidence.load(folders):
+        click.echo(f"\n{e.where}")
+        _print(filter(None, (getattr(calls, name)(e) for name in tables)))
+        _print_noise(e)
+
+
+def show_made(folder: Path, kind: str) -> None:
+    """Print the tables that `bench.report.<kind>` makes, and write its plots beside the records."""
+    from importlib import import_module
+
+    from bench.report import evidence
+
+    room = import_module(f"bench.report.{kind}")
+    (e,) = evidence.load([folder])
+    _print(room.tables(e))
+    for plot in room.plots(e):
+        plot.write(folder)
+        click.echo(f"\nplot: {folder / plot.name}.svg")
+    _print_noise(e)
+    click.echo(f"records: {folder}/records.jsonl")
+
+
+def show_surges(folder: Path) -> None:
+    """Print the tables of the surges in `folder`."""
+    from bench.report import evidence, surge_tables, surges
+
+    (e,) = evidence.load([folder])
+    settings = surges.settings(surges.surges(e))
+    tables = [surge_tables.methods(s) or surge_tables.surge(s) for s in settings]
+    _print([*tables, *map(surge_tables.bursts, surges.bursts(settings))])
+    _print_noise(e)
+
+
+def _print(tables: Iterable[Any]) -> None:
+    for table in tables:
+        click.echo(f"\n{table.title}\n{table.markdown()}\n{table.note}")
+
+
+def _print_noise(e: Any) -> None:
+    for _, said in e.noise():
+        click.echo(f"Noise: {said}.")

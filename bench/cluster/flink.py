@@ -1,0 +1,376 @@
+"""A Flink cluster to run on: processes of the wheel's own Flink, its REST API, job submission.
+
+The JobManager and every TaskManager are children of this process, with configuration, logs and
+temporary files in one folder of their own; all of it ends with the `Cluster`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import click
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_STARTUP_TIMEOUT_S = 180.0
+
+# Flink's adaptive scheduler, without the minutes that it would otherwise wait for more resources
+# to come or for the last change to settle. At submission it does wait for all slots, which come one
+# by one: started with fewer, the job would be restarted at once.
+ADAPTIVE = {
+    "jobmanager.scheduler": "adaptive",
+    "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout": "0 s",
+    "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling": "0 s",
+    "jobmanager.adaptive-scheduler.rescale-trigger.max-delay": "1 s",
+}
+_PR_SET_PDEATHSIG = 1
+
+
+class FlinkError(click.ClickException):
+    """The cluster, or a job on it, did not do what was asked of it."""
+
+
+class NotReady(FlinkError):
+    """Nobody answers there, or not yet."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def flink_home() -> Path:
+    """The Flink distribution inside the `apache-flink` wheel, without importing pyflink."""
+    home = Path(sysconfig.get_path("purelib")) / "pyflink"
+    if not (home / "bin" / "taskmanager.sh").exists():
+        raise FlinkError(f"no Flink at {home}: run `make setup`")
+    return home
+
+
+class Rest:
+    """Flink's REST API: one method per verb, parsed JSON in and out.
+
+    Args:
+        address: `host:port` or a URL of the JobManager.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.url = address if "://" in address else f"http://{address}"
+        self.url = self.url.rstrip("/")
+
+    def get(self, path: str) -> Any:
+        """GET `path`. Raises NotReady when nobody answers (yet), FlinkError for an error."""
+        return self._call("GET", path, None)
+
+    def put(self, path: str, body: Any) -> Any:
+        return self._call("PUT", path, body)
+
+    def patch(self, path: str) -> Any:
+        return self._call("PATCH", path, None)
+
+    def _call(self, verb: str, path: str, body: Any) -> Any:
+        request = urllib.request.Request(
+            self.url + path,
+            method=verb,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            kind = NotReady if error.code == HTTPStatus.SERVICE_UNAVAILABLE else FlinkError
+            raise kind(f"{verb} {path}: {error.code} {error.read()[:300]!r}") from error
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            raise NotReady(f"no Flink answers at {self.url}: {error}") from error
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            raise FlinkError(f"{self.url} answers, but not as Flink's REST API does") from None
+
+    def vertices(self, job: str) -> dict[str, str]:
+        """Vertex name → vertex id, of the job `job`, in topological order."""
+        return {v["name"]: v["id"] for v in self.get(f"/jobs/{job}")["vertices"]}
+
+
+class Cluster:
+    """One JobManager and any number of TaskManagers, as a context manager.
+
+    Args:
+        folder: where configuration, logs and temporary files go; made, and kept for its logs.
+        task_managers: TaskManager processes to start with.
+        slots: task slots of each TaskManager.
+        settings: further Flink options, dotted name → value.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        task_managers: int = 1,
+        slots: int = 2,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.rest = Rest(f"127.0.0.1:{free_port()}")
+        self._task_managers_at_start = task_managers
+        self._slots = slots
+        self._settings = settings or {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._files: list[Any] = []
+
+    def __enter__(self) -> Cluster:
+        try:
+            self._configure()
+            self._start("jobmanager")
+            for _ in range(self._task_managers_at_start):
+                self._start("taskmanager")
+            self.wait_for_slots(self._task_managers_at_start * self._slots)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process of the cluster, gently and then firmly, and drop its temp files."""
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        deadline = time.monotonic() + 8
+        for process in self._processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for file in self._files:
+            file.close()
+        for name in ("lib", "tmp"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def add_task_manager(self, slots: int) -> int:
+        """Start one more TaskManager process, of so many slots, and return its pid; it registers
+        seconds later."""
+        return self._start("taskmanager", "-D", f"taskmanager.numberOfTaskSlots={slots}").pid
+
+    def task_manager_pids(self) -> list[int]:
+        """The processes of the TaskManagers, in the order of their start."""
+        return [process.pid for process in self._processes[1:]]
+
+    def stop_task_managers(self, keep: int) -> None:
+        """End all TaskManagers but the first `keep`."""
+        for process in self._processes[1 + keep :]:
+            process.terminate()
+            process.wait()
+        del self._processes[1 + keep :]
+
+    def rescale(self, job: str, vertices: tuple[str, ...], parallelism: int) -> None:
+        """Let the vertices that bear one of these names have up to `parallelism` subtasks.
+
+        Needs the adaptive scheduler (`ADAPTIVE`). The job restarts from its last checkpoint once
+        the slots are there.
+        """
+        wanted = {
+            vertex["id"]: {
+                "parallelism": {
+                    "lowerBound": 1,
+                    "upperBound": parallelism
+                    if vertex["name"].startswith(vertices)
+                    else vertex["parallelism"],
+                }
+            }
+            for vertex in self.rest.get(f"/jobs/{job}")["vertices"]
+        }
+        self.rest.put(f"/jobs/{job}/resource-requirements", wanted)
+
+    def wait_for_slots(self, slots: int) -> None:
+        """Wait until `slots` task slots are free: a job that has just ended still holds its own.
+
+        The adaptive scheduler would start a job with too few of them, and restart it at once.
+
+        Raises:
+            FlinkError: on time-out, or when a process of the cluster has ended.
+        """
+
+        def ready() -> bool:
+            if dead := [p for p in self._processes if p.poll() is not None]:
+                raise FlinkError(
+                    f"process {dead[0].pid} of the cluster has ended; see {self.folder / 'log'}"
+                )
+            return bool(self.rest.get("/overview")["slots-available"] >= slots)
+
+        what = f"{slots} free task slots (logs: {self.folder / 'log'})"
+        wait_until(ready, _STARTUP_TIMEOUT_S, what)
+
+    def submit(self, module: str, *arguments: str) -> str:
+        """Submit the PyFlink job `module` with `flink run` and return its job id.
+
+        Raises:
+            FlinkError: with the end of what `flink run` printed.
+        """
+        command = [
+            str(flink_home() / "bin" / "flink"),
+            "run",
+            "--detached",
+            "--pyModule",
+            module,
+            *arguments,
+        ]
+        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True)
+        marker = "Job has been submitted with JobID "
+        for line in done.stdout.splitlines():
+            if marker in line:
+                return line.split(marker)[1].strip()
+        printed = (done.stdout + done.stderr).strip()
+        raise FlinkError(f"flink run failed:\n{printed[-3000:]}")
+
+    def state(self, job: str) -> str:
+        """The job's state as Flink names it: RUNNING, FINISHED, FAILED, …"""
+        return str(self.rest.get(f"/jobs/{job}")["state"])
+
+    def running(self, job: str) -> bool:
+        """Whether every task of the job runs. Raises FlinkError when one has failed."""
+        detail = self.rest.get(f"/jobs/{job}")
+        # A restart alone is no failure: the adaptive scheduler also restarts to use more slots.
+        if detail["state"] in ("FAILED", "FAILING", "CANCELED") or self.failure(job):
+            raise FlinkError(f"job {detail['name']} is {detail['state']}: {self.failure(job)}")
+        return all(v["status"] == "RUNNING" for v in detail["vertices"])
+
+    def failure(self, job: str) -> str:
+        """The root exception of the job's last failure, its first lines; empty without one."""
+        history = self.rest.get(f"/jobs/{job}/exceptions").get("exceptionHistory", {})
+        entries = history.get("entries") or [{}]
+        return str(entries[0].get("stacktrace", ""))[:3000]
+
+    def cancel(self, job: str) -> None:
+        """Ask Flink to cancel the job."""
+        self.rest.patch(f"/jobs/{job}?mode=cancel")
+
+    def _configure(self) -> None:
+        conf, lib, log, tmp = (self.folder / name for name in ("conf", "lib", "log", "tmp"))
+        for folder in (lib, log, tmp):
+            folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(flink_home() / "conf", conf, dirs_exist_ok=True)
+        # A JVM loads the embedded interpreter once. As part of the cluster, and not of each job,
+        # it serves one job after another.
+        for jar in [*flink_home().glob("lib/*.jar"), *flink_home().glob("opt/flink-python-*.jar")]:
+            (lib / jar.name).symlink_to(jar)
+        shipped = yaml.safe_load((conf / "config.yaml").read_text())
+        port = self.rest.url.rsplit(":", 1)[1]
+        options: dict[str, Any] = {
+            # JDK 17+ hides internals that Flink and the embedded interpreter reach for; the wheel
+            # knows which.
+            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} -Djava.io.tmpdir={tmp}",
+            "jobmanager.rpc.address": "127.0.0.1",
+            "jobmanager.rpc.port": free_port(),
+            "jobmanager.bind-host": "127.0.0.1",
+            "jobmanager.memory.process.size": "1g",
+            "taskmanager.host": "127.0.0.1",
+            "taskmanager.bind-host": "127.0.0.1",
+            "taskmanager.memory.process.size": "1536m",
+            "taskmanager.numberOfTaskSlots": self._slots,
+            "rest.address": "127.0.0.1",
+            "rest.bind-address": "127.0.0.1",
+            "rest.port": int(port),
+            "rest.bind-port": port,
+            "io.tmp.dirs": str(tmp),
+            "web.tmpdir": str(tmp),
+            "python.executable": sys.executable,
+            "python.client.executable": sys.executable,
+            "python.execution-mode": "thread",
+            # The embedded interpreter does not read .pth files: it gets both folders by name.
+            "python.pythonpath": f"{sysconfig.get_path('purelib')}:{ROOT}",
+            # A poll every 250 ms must not read figures that are seconds old.
+            "metrics.fetcher.update-interval": 50,
+            "web.submit.enable": False,
+            "classloader.parent-first-patterns.additional": "pemja.",
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": 3,
+            "restart-strategy.fixed-delay.delay": "1 s",
+            **self._settings,
+        }
+        (conf / "config.yaml").write_text(yaml.safe_dump(options))
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "FLINK_CONF_DIR": str(self.folder / "conf"),
+            "FLINK_LIB_DIR": str(self.folder / "lib"),
+            "FLINK_LOG_DIR": str(self.folder / "log"),
+            "FLINK_PID_DIR": str(self.folder / "tmp"),
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        }
+
+    def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / "log" / f"{kind}-{len(self._processes)}.log").open("ab")
+        self._files.append(log)
+        process = subprocess.Popen(
+            [str(flink_home() / "bin" / f"{kind}.sh"), "start-foreground", *options],
+            env=self._environment(),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent,
+        )
+        self._processes.append(process)
+        return process
+
+
+def _end_with_parent() -> None:
+    """In the child: be killed when the harness dies, and do not take its Ctrl-C."""
+    os.setpgid(0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def wait_until(ready: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Poll `ready` until it is true; NotReady counts as false. Raises FlinkError on time-out."""
+    deadline = time.monotonic() + timeout_s
+    last = ""
+    while time.monotonic() < deadline:
+        try:
+            if ready():
+                return
+        except NotReady as error:
+            last = str(error)
+        time.sleep(0.05)
+    raise FlinkError(f"waited {timeout_s:.0f} s for {what}. {last}")
+
+
+def poll(interval_s: float) -> Iterator[float]:
+    """Yield at a fixed interval, by the clock and not by how long the caller took."""
+    due = time.monotonic()
+    while True:
+        yield due
+        due = max(due + interval_s, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))

@@ -1,0 +1,182 @@
+"""Flink's own metrics of a job, polled over REST: cumulative counters, differenced here.
+
+Flink's `…PerSecond` metrics are sampled every 5 s and smoothed over up to 60 s. A surge is over
+before they have noticed, so rates and ratios come from the difference of two cumulative counters;
+the smoothed gauges are kept beside them to show how late they are.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cluster.flink import Rest
+
+# The JobManager fetches from the TaskManagers only when somebody asks, and answers with what it
+# had. So every poll asks twice, this far apart, and takes the second answer.
+FETCH_S = 0.06
+
+TIMES = ("accumulateBusyTimeMs", "accumulateIdleTimeMs", "accumulateBackPressuredTimeMs")
+GAUGES = (
+    "numRecordsIn",
+    "numRecordsOut",
+    "numRecordsInPerSecond",
+    "numRecordsOutPerSecond",
+    "busyTimeMsPerSecond",
+    "idleTimeMsPerSecond",
+    "backPressuredTimeMsPerSecond",
+    "softBackPressuredTimeMsPerSecond",
+    "hardBackPressuredTimeMsPerSecond",
+    "mailboxQueueSize",
+    "Shuffle.Netty.Input.Buffers.inputQueueLength",
+    "Shuffle.Netty.Input.Buffers.inPoolUsage",
+    "Shuffle.Netty.Output.Buffers.outPoolUsage",
+)
+
+
+_COUNTERS = {f"{role}.{name}" for role in ("source", "tokenizer") for name in ("sentences", *TIMES)}
+
+
+@dataclass
+class Counter:
+    """A cumulative counter that may start again from zero, when its task does.
+
+    After a stall Flink takes back up to half a second of the time counters; a task that has started
+    again has a fraction of what it had.
+    """
+
+    total: float = 0.0
+    _last: float | None = None
+
+    def read(self, value: float) -> None:
+        """Take in the counter's present value."""
+        if self._last is not None:
+            restarted = value < self._last / 2
+            self.total += value if restarted else value - self._last
+        else:
+            self.total = value
+        self._last = value
+
+
+def vertex_metrics(
+    rest: Rest, job: str, vertex: str, names: list[str], subtasks: int
+) -> dict[str, list[float]]:
+    """The named metrics of one vertex, one value a subtask; absent ones are left out.
+
+    Args:
+        names: as Flink names them, without the subtask's prefix.
+        subtasks: how many subtasks to ask for; those that are not there are absent.
+    """
+    query = ",".join(f"{subtask}.{name}" for subtask in range(subtasks) for name in names)
+    found: dict[str, list[float]] = {}
+    for metric in rest.get(f"/jobs/{job}/vertices/{vertex}/metrics?get={query}"):
+        name = metric["id"].split(".", 1)[1]
+        with suppress(ValueError):
+            value = float(metric["value"])
+            if math.isfinite(value):  # a task that has just started has rates of NaN
+                found.setdefault(name, []).append(value)
+    return found
+
+
+class JobMonitor:
+    """Samples of our own job: how its source and its tokenizer fare since the last sample.
+
+    Args:
+        due: sentences due by a number of seconds after the start, from the rate shape: what is
+            offered, which back-pressure hides from every counter.
+        start_at_s: epoch seconds of the schedule's start.
+        subtasks: the most subtasks that the tokenizer may have.
+    """
+
+    def __init__(
+        self, rest: Rest, job: str, due: Callable[[float], int], start_at_s: float, subtasks: int
+    ) -> None:
+        self._rest = rest
+        self._job = job
+        self._due = due
+        self._start_at_s = start_at_s
+        self._subtasks = subtasks
+        vertices = rest.vertices(job)
+        self._source = next(id for name, id in vertices.items() if name.startswith("Source:"))
+        self._tokenizer = next(id for name, id in vertices.items() if "tokenizer" in name)
+        self._caller = next((id for name, id in vertices.items() if "caller" in name), None)
+        self._counters: dict[str, Counter] = {}
+        self._before: dict[str, float] | None = None
+        self._sentence_counters: dict[str, str] = {}
+
+    def sample(self) -> dict[str, Any] | None:
+        """One `sample` record's fields, or None while there is nothing to difference with yet.
+
+        Rates are sentences/s, ratios 0 to 1 (averaged over the subtasks), `backlog` sentences. What
+        the caller of method "source" takes counts as processed.
+        """
+        self._rest.get(f"/jobs/{self._job}/vertices/{self._source}/metrics?get=0.numRecordsOut")
+        time.sleep(FETCH_S)
+        now_s = time.time() - self._start_at_s
+        source = self._read("source", self._source, 1)
+        tokenizer = self._read("tokenizer", self._tokenizer, self._subtasks)
+        if self._caller:
+            self._read("caller", self._caller, self._subtasks)
+        taken = sum(
+            self._counters[name].total
+            for name in ("tokenizer.sentences", "caller.sentences")
+            if name in self._counters
+        )
+        now = {
+            "at_s": now_s,
+            "due": float(self._due(max(0.0, now_s))),
+            "taken": taken,
+            **{name: counter.total for name, counter in self._counters.items()},
+        }
+        before, self._before = self._before, now
+        if before is None or not before.keys() >= _COUNTERS:
+            return None
+        gap_s = now["at_s"] - before["at_s"]
+
+        def rate(name: str) -> float:
+            return (now[name] - before[name]) / gap_s
+
+        def ratio(vertex: str, metric: str, subtasks: int) -> float:
+            return min(1.0, max(0.0, rate(f"{vertex}.{metric}") / 1000 / subtasks))
+
+        running = len(tokenizer.get("numRecordsIn", [0]))
+        return {
+            "at_ms": now_s * 1000,
+            "offered_per_s": rate("due"),
+            "emitted_per_s": rate("source.sentences"),
+            "processed_per_s": rate("taken"),
+            "backlog": max(0.0, now["due"] - taken),
+            "source_busy": ratio("source", "accumulateBusyTimeMs", 1),
+            "source_idle": ratio("source", "accumulateIdleTimeMs", 1),
+            "source_backpressured": ratio("source", "accumulateBackPressuredTimeMs", 1),
+            "tokenizer_busy": ratio("tokenizer", "accumulateBusyTimeMs", running),
+            "tokenizer_idle": ratio("tokenizer", "accumulateIdleTimeMs", running),
+            "tokenizer_backpressured": ratio("tokenizer", "accumulateBackPressuredTimeMs", running),
+            "gauges": {
+                f"{vertex}.{name}": sum(values) / len(values)
+                for vertex, found in (("source", source), ("tokenizer", tokenizer))
+                for name, values in found.items()
+                if name in GAUGES
+            },
+        }
+
+    def _read(self, role: str, vertex: str, subtasks: int) -> dict[str, list[float]]:
+        names = [self._sentences(vertex), *TIMES, *GAUGES]
+        found = vertex_metrics(self._rest, self._job, vertex, names, subtasks)
+        for name, key in zip(names, ("sentences", *TIMES), strict=False):
+            if name in found:
+                self._counters.setdefault(f"{role}.{key}", Counter()).read(sum(found[name]))
+        return found
+
+    def _sentences(self, vertex: str) -> str:
+        """What Flink calls our own counter: behind the names of all operators in its chain."""
+        if vertex not in self._sentence_counters:
+            listed = self._rest.get(f"/jobs/{self._job}/vertices/{vertex}/metrics")
+            for metric in listed:
+                if metric["id"].endswith(".sentences"):
+                    self._sentence_counters[vertex] = metric["id"].split(".", 1)[1]
+        return self._sentence_counters.get(vertex, "sentences")

@@ -1,0 +1,352 @@
+"""One Flink job through one rate shape, watched and steered, and everything about it recorded."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import click
+
+from bench.cluster.flink import Cluster, FlinkError, poll, wait_until
+from bench.cluster.metrics import JobMonitor
+from bench.experiments.relief import Nothing, Offload, Relief, ScaleOut
+from bench.facts import ledger
+from bench.facts.records import Run
+from bench.lambdas.pool import Pool
+from bench.lambdas.target import Target
+from bench.steering.controller import Controller
+from bench.steering.policy import Decision, Policy, Sample
+from flink_job.load.shapes import Surge as SurgeShape
+from flink_job.load.shapes import parse
+from flink_job.settings import JobSettings
+
+_CONNECT_TIMEOUT_S = 90.0
+# From "everybody is connected" to the first sentence: time for the start signal to arrive.
+_LEAD_S = 0.5
+# Who sizes a job for a peak leaves it some air, or the queue of one pause never goes away.
+_UTILISATION = 0.8
+Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
+# Fields of `Surge` that its record has in another form, or elsewhere.
+_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb")
+CALLING: tuple[Method, ...] = ("operator", "source", "always")
+
+
+@dataclass(frozen=True)
+class Surge:
+    """One job to run.
+
+    Attributes:
+        method: "none": nothing is done; "operator", "source": who offloads; "always": every batch
+            goes to Lambda, surge or not; "scale-out": as many tokenizer subtasks as the peak needs,
+            in free slots or ("scale-out-new") in a new TaskManager; "bigger": a tokenizer as fast
+            as the peak needs, all along.
+        language: of the function, None when nothing is offloaded.
+        shape: the offered rate, in the notation of `flink_job.load.shapes`.
+        capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
+        ordinal: tells the surges of one run apart.
+        max_in_flight: calls that may be in flight at once.
+        warm: environments that are up before the start.
+        warms_up: whether the policy may have environments started when the load rises.
+        expected_burst_s: how long an overload is expected to last, if that is known.
+        memory_mb: of the function; None: as it is configured.
+        varied: what a sweep varies, and its value here.
+    """
+
+    method: Method
+    shape: str
+    length_s: float
+    language: str | None = None
+    repetition: int = 1
+    ordinal: int = 1
+    seed: int = 1
+    workload: str = "sentences"
+    cost: int = 1
+    batch_size: int = 100
+    linger_ms: float = 50.0
+    capacity_per_s: float | None = 2000.0
+    parallelism: int = 1
+    max_in_flight: int = 8
+    ordered: bool = False
+    warm: int = 0
+    warms_up: bool = False
+    expected_burst_s: float | None = None
+    memory_mb: int | None = None
+    poll_ms: float = 250.0
+    varied: dict[str, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The surge's id within a run."""
+        kind = [self.method, self.language, "ordered" if self.ordered else None]
+        return "-".join([*filter(None, kind), str(self.ordinal)])
+
+    @property
+    def needed_per_s(self) -> float:
+        """Capacity of all tokenizers together that the peak of the load needs, sentences/s.
+
+        Raises:
+            ValueError: the load has no peak, or the capacity is not declared.
+        """
+        shape = parse(self.shape)
+        if not isinstance(shape, SurgeShape) or self.capacity_per_s is None:
+            raise ValueError(f"method {self.method} needs a surge and a declared capacity")
+        return shape.base * shape.factor / _UTILISATION
+
+    @property
+    def scaled_to(self) -> int:
+        """Tokenizer subtasks that the job may come to have."""
+        if not self.method.startswith("scale-out") or self.capacity_per_s is None:
+            return self.parallelism
+        return max(self.parallelism, math.ceil(self.needed_per_s / self.capacity_per_s))
+
+    @property
+    def slots(self) -> int:
+        """Task slots that the job takes: one for each tokenizer and for each sink."""
+        return 2 * self.parallelism
+
+    @property
+    def more_slots(self) -> int:
+        """Task slots that scaling out takes besides."""
+        return 2 * (self.scaled_to - self.parallelism)
+
+    def job_settings(self, target: Target | None, control: str, output: str) -> JobSettings:
+        """What the job is told."""
+        method = self.method if self.method in CALLING else "none"
+        function = target.functions[self.language] if target and self.language else None
+        return JobSettings(
+            method=method,  # type: ignore[arg-type]
+            workload=self.workload,
+            seed=self.seed,
+            shape=self.shape,
+            length_s=self.length_s,
+            control=control,
+            output=output,
+            batch_size=self.batch_size,
+            linger_ms=self.linger_ms,
+            capacity_per_s=self.capacity_per_s,
+            cost=self.cost,
+            parallelism=self.parallelism,
+            max_parallelism=self.scaled_to,
+            ordered=self.ordered,
+            function=function,
+            endpoint_url=target.endpoint_url if target else None,
+            region=target.region if target else None,
+        )
+
+
+class SurgeFailed(click.ClickException):
+    """The job failed, or its output is not what must come out. What was measured is recorded."""
+
+
+def drive(
+    surge: Surge,
+    run: Run,
+    cluster: Cluster,
+    target: Target | None,
+    policy: Policy[Any] | None,
+    progress: Callable[[float], None] = lambda seconds: None,
+    on_start: Callable[[float], None] = lambda start_at_s: None,
+) -> ledger.Ledger:
+    """Run one surge to its end and record everything about it.
+
+    Args:
+        policy: decides whether there is an overload and what to offload; None: nobody decides.
+        progress: told the seconds of the schedule that have passed.
+        on_start: told when the schedule starts, in epoch seconds.
+
+    Raises:
+        SurgeFailed: the job failed, or something was lost, duplicated or wrong.
+    """
+    output = run.folder / "output" / surge.name
+    shape = parse(surge.shape)
+    with Controller() as controller, _pool(surge, target) as pool:
+        settings = surge.job_settings(target, controller.address, str(output.resolve()))
+        run.write(
+            "surge",
+            surge=surge.name,
+            environment=target.label if target else "no Lambda",
+            shape=shape.to_dict(),
+            policy=policy.name if policy else None,
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
+        )
+        cluster.wait_for_slots(surge.slots)
+        job = cluster.submit("flink_job.job", "--settings", settings.to_json())
+        try:
+            start_at_s = _start(surge, cluster, controller, job)
+            on_start(start_at_s)
+
+            def due(t_s: float) -> int:
+                return shape.count(min(t_s, surge.length_s))
+
+            monitor = JobMonitor(cluster.rest, job, due, start_at_s, surge.scaled_to)
+            relief = _relief(surge, cluster, controller, job, pool)
+            _steer(surge, run, cluster, job, monitor, policy, relief, progress)
+            if (state := cluster.state(job)) != "FINISHED":
+                raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
+        except BaseException:
+            with suppress(FlinkError):
+                cluster.cancel(job)
+            raise
+        finally:
+            lines = list(ledger.read_output(output)) if output.exists() else []
+            start_ms = (controller.directive.start_at_s or 0.0) * 1000
+            for line in lines:
+                run.write("batch", surge=surge.name, **batch_record(line, start_ms))
+            if surge.language:
+                calls, billed_ms = pool.spent() if pool else (0, 0.0)
+                run.write(
+                    "lambda",
+                    surge=surge.name,
+                    **calls_record(lines),
+                    warm_up_calls=calls,
+                    warm_up_billed_ms=billed_ms,
+                )
+    return _settle(surge, run, settings, lines)
+
+
+def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> float:
+    """Wait until every subtask is there, then give the signal; returns the start, epoch s."""
+    wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
+    callers = surge.parallelism if surge.method in CALLING else 0
+    wait_until(
+        lambda: len(controller.connected()) >= 1 + callers,
+        _CONNECT_TIMEOUT_S,
+        "every subtask to connect to the controller",
+    )
+    start_at_s = time.time() + _LEAD_S
+    share = 1.0 if surge.method == "always" else 0.0
+    in_flight = -(-surge.max_in_flight // surge.parallelism) if share else 0
+    controller.publish(start_at_s=start_at_s, share=share, in_flight=in_flight)
+    return start_at_s
+
+
+@contextmanager
+def _pool(surge: Surge, target: Target | None) -> Iterator[Pool | None]:
+    """The environments of the function that is called, if one is; `warm` of them up."""
+    if target is None or surge.language is None:
+        yield None
+        return
+    with closing(Pool(target, target.functions[surge.language], surge.max_in_flight)) as pool:
+        pool.warm_up(surge.warm)
+        pool.wait()
+        yield pool
+
+
+def _relief(
+    surge: Surge, cluster: Cluster, controller: Controller, job: str, pool: Pool | None
+) -> Relief:
+    if surge.method in ("operator", "source") and pool:
+        return Offload(controller, surge.parallelism, pool)
+    if surge.method in ("scale-out", "scale-out-new"):
+        new_slots = surge.more_slots if surge.method == "scale-out-new" else 0
+        return ScaleOut(cluster, job, surge.scaled_to, new_slots)
+    return Nothing()
+
+
+def _steer(
+    surge: Surge,
+    run: Run,
+    cluster: Cluster,
+    job: str,
+    monitor: JobMonitor,
+    policy: Policy[Any] | None,
+    relief: Relief,
+    progress: Callable[[float], None],
+) -> None:
+    """Poll, decide and act until the job has ended."""
+    state = policy.start() if policy else None
+    for _ in poll(surge.poll_ms / 1000):
+        if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):
+            return
+        try:
+            measured = monitor.sample()
+        except FlinkError:
+            continue  # The job ended between the two questions, or is being rescaled.
+        if measured is None:
+            continue
+        run.write("sample", surge=surge.name, **measured)
+        progress(measured["at_ms"] / 1000)
+        if policy is None:
+            continue
+        state, decision = policy.step(state, Sample.from_record(measured))
+        if not surge.language:
+            decision = replace(decision, share=0.0, in_flight=0, warm=0)
+        applied_ms = relief.apply(decision)
+        run.write("decision", surge=surge.name, **decision_record(measured, decision, applied_ms))
+
+
+def decision_record(
+    measured: dict[str, Any], decision: Decision, applied_ms: float | None
+) -> dict[str, Any]:
+    """The fields of a `decision` record."""
+    return {
+        "at_ms": measured["at_ms"],
+        "overloaded": decision.overloaded,
+        "share": decision.share,
+        "in_flight": decision.in_flight,
+        "warm": decision.warm,
+        "reason": decision.reason,
+        "applied_ms": applied_ms,
+        "inputs": {k: v for k, v in measured.items() if k != "gauges"},
+    }
+
+
+def batch_record(line: dict[str, Any], start_ms: float) -> dict[str, Any]:
+    """The fields of a `batch` record: a line of the sink, in ms since the schedule's start."""
+    returned_ms = line["returned_at_ms"]
+    return {
+        "batch": line["number"],
+        "first": line["first"],
+        "count": line["count"],
+        "due_first_ms": line["due_first_ms"] - start_ms,
+        "due_last_ms": line["due_last_ms"] - start_ms,
+        "sink_ms": line["sink_at_ms"] - start_ms,
+        "way": line["way"],
+        "subtask": line["subtask"],
+        "waiting_ms": line["taken_at_ms"] - line["due_first_ms"],
+        "shipping_ms": line["shipping_ms"],
+        "bring_up_ms": line["bring_up_ms"],
+        "computing_ms": line["computing_ms"],
+        "sending_ms": line["sink_at_ms"] - returned_ms,
+        "billed_ms": line["billed_ms"],
+        "init_ms": line["init_ms"],
+    }
+
+
+def calls_record(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The fields of a `lambda` record: what became of the calls of one surge."""
+    failures = Counter(line["failure"] for line in lines if line["failure"])
+    known = {
+        "throttled": "TooManyRequestsException",
+        "timed_out": "Sandbox.Timedout",
+        "late": "late",
+    }
+    counts = {field: failures.pop(kind, 0) for field, kind in known.items()}
+    return {
+        "calls": sum(line["way"] != "local" for line in lines),
+        "cold_starts": sum(line["init_ms"] is not None for line in lines),
+        **counts,
+        "failed": sum(failures.values()),
+        "billed_ms": float(sum(line["billed_ms"] or 0.0 for line in lines)),
+        "memory_mb": next((x["memory_mb"] for x in lines if x["memory_mb"] is not None), None),
+    }
+
+
+def _settle(
+    surge: Surge, run: Run, settings: JobSettings, lines: list[dict[str, Any]]
+) -> ledger.Ledger:
+    result = ledger.check(settings, lines)
+    run.write("ledger", surge=surge.name, **asdict(result))
+    if not result.is_exact:
+        raise SurgeFailed(
+            f"{surge.name}: of {result.expected} sentences {result.lost} were lost, "
+            f"{result.duplicated} came twice, {result.wrong} came out wrong; see {run.path}"
+        )
+    return result
