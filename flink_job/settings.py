@@ -17,13 +17,11 @@ class JobSettings:
         method: who offloads. "none": nobody, the tokenizer is a plain flatmap; "operator": the
             tokenizer itself; "source": the source, before the tokenizer; "always": the tokenizer,
             every batch.
-        workload, seed: what the sentences are; see `flink_job.load.workloads`.
+        workload, seed, words_per_sentence: what the sentences are; see `flink_job.load.workloads`.
+        operator: what the flatmap does with a sentence: "words" or "subwords".
         shape: the offered rate over time, in the notation of `flink_job.load.shapes`.
         length_s: how long the schedule is, in seconds.
         batch_size, linger_ms: a batch closes at this many sentences or this long after its first.
-        capacity_per_s: declared capacity of each local tokenizer subtask in sentences/s; None:
-            as fast as it can.
-        cost: how often each sentence is tokenized, here and in Lambda alike.
         parallelism: subtasks of the tokenizer and of the sink to start with.
         max_parallelism: the most subtasks of the tokenizer that the job may be scaled to.
         ordered: tokens go downstream in source order.
@@ -43,8 +41,8 @@ class JobSettings:
     output: str
     batch_size: int = 100
     linger_ms: float = 50.0
-    capacity_per_s: float | None = None
-    cost: int = 1
+    operator: str = "words"
+    words_per_sentence: int = 10
     parallelism: int = 1
     max_parallelism: int = 1
     ordered: bool = False

@@ -16,48 +16,20 @@ VERTEX = "tokenizer"
 
 
 class Worker:
-    """The local tokenizer with its declared capacity: a pace in sentences/s that it cannot beat.
+    """The local tokenizer, and how long it takes."""
 
-    The pace is kept over time and not per batch, so that sleeping too long once is made good.
-    """
-
-    def __init__(self, capacity_per_s: float | None, cost: int) -> None:
-        self._capacity_per_s = capacity_per_s
-        self._cost = cost
-        self._free_at_s = 0.0
+    def __init__(self) -> None:
         self._seconds_per_sentence = 0.0
 
     def expected_s(self, sentences: list[str]) -> float:
         """How long `sentences` would take, going by the last batch, in seconds."""
-        if self._capacity_per_s is not None:
-            return len(sentences) / self._capacity_per_s
         return len(sentences) * self._seconds_per_sentence
 
     def tokenize(self, sentences: list[str]) -> list[list[str]]:
-        """Tokenize now; the capacity is used up by calling `wait` until it says so."""
+        """The tokens of each sentence."""
         started_s = time.monotonic()
-        for _ in range(self._cost - 1):
-            for sentence in sentences:
-                tokenize(sentence)
         tokens = [tokenize(sentence) for sentence in sentences]
         self._seconds_per_sentence = (time.monotonic() - started_s) / len(sentences)
-        if self._capacity_per_s is not None:
-            taken_s = len(sentences) / self._capacity_per_s
-            self._free_at_s = max(self._free_at_s, started_s) + taken_s
-        return tokens
-
-    def wait(self, at_most_s: float) -> bool:
-        """Sleep until the work is done by the declared pace, but at most so long; say if it is."""
-        left_s = self._free_at_s - time.monotonic()
-        if left_s > 0:
-            time.sleep(min(left_s, at_most_s))
-        return left_s <= at_most_s
-
-    def work(self, sentences: list[str]) -> list[list[str]]:
-        """Tokenize at the declared pace: the capacity is used up when this returns."""
-        tokens = self.tokenize(sentences)
-        while not self.wait(1.0):
-            pass
         return tokens
 
 
@@ -75,7 +47,7 @@ class Tokenizer(ProcessFunction):  # type: ignore[misc]
         self._settings = settings
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._worker = Worker(self._settings.capacity_per_s, self._settings.cost)
+        self._worker = Worker()
         self._subtask = subtask_index(runtime_context)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
 
@@ -84,5 +56,5 @@ class Tokenizer(ProcessFunction):  # type: ignore[misc]
             return
         self._sentences.inc(len(batch.sentences))
         passage = new_passage(batch, self._subtask)
-        tokens = self._worker.work(batch.sentences)
+        tokens = self._worker.tokenize(batch.sentences)
         yield from emit(close(passage), tokens)

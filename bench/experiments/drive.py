@@ -129,8 +129,6 @@ class Surge:
             output=output,
             batch_size=self.batch_size,
             linger_ms=self.linger_ms,
-            capacity_per_s=self.capacity_per_s,
-            cost=self.cost,
             parallelism=self.parallelism,
             max_parallelism=self.scaled_to,
             ordered=self.ordered,

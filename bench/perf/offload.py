@@ -38,7 +38,6 @@ def main() -> None:
                     language="python" if method == SWITCHED_OFF else None,
                     shape=f"constant:base={OFFERED_PER_S}",
                     length_s=LENGTH_S,
-                    capacity_per_s=None,
                     ordinal=repetition,
                 )
                 throughputs[method].append(_sentences_per_s(surge, run, cluster, target))

@@ -73,7 +73,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         self._unfinished = unfinished(runtime_context)
         assert settings.function is not None
         client = LambdaClient(settings.endpoint_url, settings.region, connections=MOST_IN_FLIGHT)
-        self._calls = Calls(client, settings.function, settings.cost, settings.call_timeout_ms)
+        self._calls = Calls(client, settings.function, settings.call_timeout_ms)
         self._control = Control(settings.control, self._vertex, self._subtask)
         self._timers: set[int] = set()
         self._restored: set[int] = set()
@@ -171,7 +171,7 @@ class OffloadingTokenizer(_Offloading):
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
         settings = self._settings
-        self._worker = Worker(settings.capacity_per_s, settings.cost)
+        self._worker = Worker()
         self._share = Share()
         self._outlet: Outlet = (
             InOrder(runtime_context, self._unfinished, settings.max_parallelism)
@@ -201,10 +201,8 @@ class OffloadingTokenizer(_Offloading):
         yield from self._locally(lane, batch, passage)
 
     def _locally(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
-        """Do the work here, and let answers through while it takes its time."""
+        """Do the work here."""
         tokens = self._worker.tokenize(batch.sentences)
-        while not self._worker.wait(_LOOK_S):
-            yield from self._look(lane)
         yield from self._outlet.done(batch, close(passage), tokens)
 
 
@@ -245,7 +243,7 @@ class OrderingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         settings = self._settings
-        self._worker = Worker(settings.capacity_per_s, settings.cost)
+        self._worker = Worker()
         self._subtask = subtask_index(runtime_context)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
         self._unfinished = unfinished(runtime_context)
@@ -266,5 +264,5 @@ class OrderingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
             return
         self._sentences.inc(len(batch.sentences))
         passage = new_passage(batch, self._subtask)
-        tokens = self._worker.work(batch.sentences)
+        tokens = self._worker.tokenize(batch.sentences)
         yield from self._outlet.done(batch, close(passage), tokens)
