@@ -10,15 +10,20 @@ from pyflink.datastream import ProcessFunction, RuntimeContext
 from flink_job.batch import Batch, Passage, emit, new_passage, now_ms
 from flink_job.offload.subtask import subtask_index
 from flink_job.settings import JobSettings
-from functions.python.tokenizer import tokenize
+from functions.python.tokenizer import operator
 
 VERTEX = "tokenizer"
 
 
 class Worker:
-    """The local tokenizer, and how long it takes."""
+    """The local tokenizer, and how long it takes.
 
-    def __init__(self) -> None:
+    Args:
+        name: of the operator: "words" or "subwords".
+    """
+
+    def __init__(self, name: str) -> None:
+        self._operator = operator(name)
         self._seconds_per_sentence = 0.0
 
     def expected_s(self, sentences: list[str]) -> float:
@@ -28,7 +33,7 @@ class Worker:
     def tokenize(self, sentences: list[str]) -> list[list[str]]:
         """The tokens of each sentence."""
         started_s = time.monotonic()
-        tokens = [tokenize(sentence) for sentence in sentences]
+        tokens = [self._operator(sentence) for sentence in sentences]
         self._seconds_per_sentence = (time.monotonic() - started_s) / len(sentences)
         return tokens
 
@@ -47,7 +52,7 @@ class Tokenizer(ProcessFunction):  # type: ignore[misc]
         self._settings = settings
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._worker = Worker()
+        self._worker = Worker(self._settings.operator)
         self._subtask = subtask_index(runtime_context)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
 

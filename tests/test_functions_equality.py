@@ -14,7 +14,7 @@ import pytest
 
 from bench.lambdas.target import LANGUAGES, Target, force_cold
 from flink_job.offload.client import lambda_api
-from functions.python.tokenizer import encode, tokenize
+from functions.python.tokenizer import encode, operator, tokenize
 from tests.test_functions import golden
 
 Ask = Callable[[str, bytes], Any]
@@ -145,4 +145,4 @@ def test_first_call_is_the_first_of_an_environment(ask: Ask, target: Target, lan
 def test_the_job_uses_this_module() -> None:
     from flink_job import tokenizer
 
-    assert vars(tokenizer)["tokenize"] is tokenize
+    assert vars(tokenizer)["operator"] is operator

@@ -32,7 +32,7 @@ from functions.python.tokenizer import tokenize
 
 # Of the first 1,000 sentences of seed 7: a change here makes old runs impossible to check again.
 DIGESTS = {
-    "sentences": "5ce926824754e87e",
+    "sentences": "2ea3c9ee753533bd",
     "nexmark": "1aefddebaf1b22b1",
     "ysb": "4d43db7d197271b1",
 }
@@ -71,6 +71,28 @@ def test_an_unknown_workload_says_which_there_are() -> None:
         workload("twitter", 1)
 
 
+@pytest.mark.parametrize("words", [1, 7, 10, 100, 1000])
+def test_random_sentences_are_as_long_as_asked_half_to_one_and_a_half_times(words: int) -> None:
+    stream = workload("sentences", 1, words)
+    lengths = [len(s.split()) for s in stream.sentences(0, 2000)]
+    shortest = max(1, words // 2)
+    assert min(lengths) == pytest.approx(shortest, rel=0.01)
+    assert max(lengths) == pytest.approx(2 * words - shortest, rel=0.01)
+    assert statistics.mean(lengths) == pytest.approx(words, rel=0.02)
+    assert stream.sentences(1234, 567) == [stream.sentence(n) for n in range(1234, 1801)]
+
+
+@pytest.mark.parametrize("name", ["nexmark", "ysb"])
+def test_benchmarks_keep_the_length_of_their_texts(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}.* not 100 words; leave the length out"):
+        workload(name, 1, 100)
+
+
+def test_a_sentence_has_at_least_one_word() -> None:
+    with pytest.raises(ValueError, match="1 word or more on average, not 0"):
+        workload("sentences", 1, 0)
+
+
 def test_random_sentences_have_5_to_15_words_some_of_them_awkward() -> None:
     sentences = workload("sentences", 1).sentences(0, 20_000)
     words = [len(s.split()) for s in sentences]
@@ -82,6 +104,10 @@ def test_random_sentences_have_5_to_15_words_some_of_them_awkward() -> None:
     assert counts[0][0] == "the"
     # Zipf-like: the tenth word comes about a fifth as often as the first.
     assert 4 < counts[0][1] / counts[9][1] < 7
+    # One word in five is of a long tail, so that a text always holds words not seen before.
+    rare = sum(count for _, count in counts if count < 30) / sum(count for _, count in counts)
+    assert rare == pytest.approx(0.2, abs=0.01)
+    assert len(counts) > 10_000
 
 
 # ------------------------------------------------------------------ Nexmark

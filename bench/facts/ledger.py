@@ -15,7 +15,7 @@ from typing import Any
 from flink_job.load.shapes import batches, parse
 from flink_job.load.workloads import workload
 from flink_job.settings import JobSettings
-from functions.python.tokenizer import tokenize
+from functions.python.tokenizer import operator
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def check(settings: JobSettings, output: list[dict[str, Any]]) -> Ledger:
     plan = batches(
         parse(settings.shape), settings.length_s, settings.batch_size, settings.linger_ms
     )
-    stream = workload(settings.workload, settings.seed)
+    stream = workload(settings.workload, settings.seed, settings.words_per_sentence)
+    tokenize = operator(settings.operator)
     seen = [0] * len(plan)
     wrong = 0
     for line in output:

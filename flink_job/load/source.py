@@ -46,7 +46,9 @@ class PacedSource(ProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._plan = _plan(self._settings)
-        self._workload = workload(self._settings.workload, self._settings.seed)
+        self._workload = workload(
+            self._settings.workload, self._settings.seed, self._settings.words_per_sentence
+        )
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
         self._control = Control(self._settings.control, VERTEX, subtask_index(runtime_context))
         self._start_s: float | None = None

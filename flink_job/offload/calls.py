@@ -39,9 +39,12 @@ class Calls:
     hangs must not collect calls without end.
     """
 
-    def __init__(self, client: LambdaClient, function: str, timeout_ms: float) -> None:
+    def __init__(
+        self, client: LambdaClient, function: str, operator: str, timeout_ms: float
+    ) -> None:
         self._client = client
         self._function = function
+        self._operator = operator
         self._timeout_s = timeout_ms / 1000
         self._calls = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="invoke")
         self._lanes: dict[int, dict[int, _Flight]] = {}
@@ -56,7 +59,7 @@ class Calls:
 
     def send(self, lane: int, batch: Batch, passage: Passage) -> None:
         """Put `batch` in flight."""
-        event: dict[str, object] = {"sentences": batch.sentences}
+        event: dict[str, object] = {"operator": self._operator, "sentences": batch.sentences}
         call = self._calls.submit(self._invoke, event)
         self._lanes.setdefault(lane, {})[batch.number] = _Flight(
             batch, passage, call, time.monotonic()

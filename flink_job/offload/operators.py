@@ -73,7 +73,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         self._unfinished = unfinished(runtime_context)
         assert settings.function is not None
         client = LambdaClient(settings.endpoint_url, settings.region, connections=MOST_IN_FLIGHT)
-        self._calls = Calls(client, settings.function, settings.call_timeout_ms)
+        self._calls = Calls(client, settings.function, settings.operator, settings.call_timeout_ms)
         self._control = Control(settings.control, self._vertex, self._subtask)
         self._timers: set[int] = set()
         self._restored: set[int] = set()
@@ -171,7 +171,7 @@ class OffloadingTokenizer(_Offloading):
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
         settings = self._settings
-        self._worker = Worker()
+        self._worker = Worker(self._settings.operator)
         self._share = Share()
         self._outlet: Outlet = (
             InOrder(runtime_context, self._unfinished, settings.max_parallelism)
@@ -243,7 +243,7 @@ class OrderingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         settings = self._settings
-        self._worker = Worker()
+        self._worker = Worker(self._settings.operator)
         self._subtask = subtask_index(runtime_context)
         self._sentences = runtime_context.get_metrics_group().counter("sentences")
         self._unfinished = unfinished(runtime_context)

@@ -83,7 +83,7 @@ class Nexmark(Workload):
     """`vqhhdp ehk xfi…`: item name and description of an auction, 62 characters on average."""
 
     name: ClassVar[str] = "nexmark"
-    block_size: ClassVar[int] = 96
+    block_size = 96
 
     def block(self, number: int) -> list[str]:
         first = number * self.block_size

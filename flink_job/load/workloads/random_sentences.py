@@ -1,12 +1,18 @@
-"""Random sentences: 5 to 15 words of a fixed vocabulary, some of them capitalised or not ASCII."""
+"""Random sentences: common words and a long tail of rare ones, some capitalised or not ASCII.
+
+Four words in five are common ones, as often as in English. The fifth is one of thousands that are
+made up of syllables and endings: in real texts, too, it is the rare words that a list of merges
+does not know as a whole.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from itertools import accumulate
 from typing import ClassVar
 
-from flink_job.load.workloads.stream import Workload, below
+from flink_job.load.workloads.stream import WORDS_PER_SENTENCE, Workload, below
 
 # In order of frequency: the k-th word is drawn with a weight of 1/(k + 2) (Zipf-Mandelbrot).
 _WORDS = """
@@ -27,36 +33,66 @@ days ever paper hard near sentence better best across during today others howeve
 it's told whole ice early river letters co-op surface state-of-the-art 2.5 R&D top-10 rock'n'roll
 café naïve Zürich straße piñata São déjà-vu Αθήνα мир 東京 Kraków İstanbul
 """
-_SHORTEST, _LONGEST = 5, 15
+# Rare words are one or two syllables and an ending.
+_ONSETS, _NUCLEI, _ENDINGS = map(
+    str.split,
+    (
+        "b bl br c ch cl cr d dr f fl fr g gr h j k l m n p pl pr qu r s sh sl sp st str t th v",
+        "a a a e e e e i i i o o o u u ai ea ee ie oa oo ou",
+        "s ed er ing ion able age al ance ence ful ist ity ive less ly ment ness ous",
+    ),
+)
+_CODAS = ("", "", "", "", "b", "ck", "d", "l", "ld", "m", "n", "n", "nd", "nt", "r", "r", "s")
+_SLOTS, _RARE_SLOTS = 65536, 65536 // 5
 _ENDS = (".", ".", ".", ".", ".", "!", "?", "")
 
 
 @cache
 def _slots() -> list[str]:
-    """65,536 slots, each word in as many as its weight: one 16-bit draw gives a word."""
+    """65,536 slots, so that one 16-bit draw gives a word: each common word has as many as its
+    weight, each rare one has one."""
     words = _WORDS.split()
     sums = list(accumulate(1 / (k + 2) for k in range(len(words))))
     slots: list[str] = []
     for word, upto in zip(words, sums, strict=True):
-        slots += [word] * (round(65536 * upto / sums[-1]) - len(slots))
-    return slots
+        slots += [word] * (round((_SLOTS - _RARE_SLOTS) * upto / sums[-1]) - len(slots))
+    return slots + [_rare_word(k) for k in range(_RARE_SLOTS)]
+
+
+def _rare_word(number: int) -> str:
+    """`clooltist`: the same for every seed, as a vocabulary is."""
+    draws = hashlib.shake_128(f"rare word {number}".encode()).digest(8)
+    word = ""
+    for at in range(0, 3 * (1 + draws[6] % 2), 3):
+        for parts, draw in zip((_ONSETS, _NUCLEI, _CODAS), draws[at : at + 3], strict=True):
+            word += parts[draw % len(parts)]
+    return word + _ENDINGS[draws[7] % len(_ENDINGS)]
 
 
 class RandomSentences(Workload):
-    """`Is, it the second she told one set for.`: 10 words and 43 bytes on average."""
+    """`Is, it the second she told one clooltist for.`: 10 words and 50 bytes on average.
+
+    Lengths are uniform from half the mean to one and a half times the mean.
+    """
 
     name: ClassVar[str] = "sentences"
-    block_size: ClassVar[int] = 128
+
+    @property
+    def block_size(self) -> int:
+        """About as many words, however long the sentences."""
+        return max(1, 128 * WORDS_PER_SENTENCE // self.words_per_sentence)
 
     def block(self, number: int) -> list[str]:
         slots = _slots()
-        stride = _LONGEST + 3
-        draws = self.draws("words", number, self.block_size * stride)
+        shortest = max(1, self.words_per_sentence // 2)
+        longest = 2 * self.words_per_sentence - shortest
+        stride = longest + 3
+        draws = self.draws(f"{self.words_per_sentence} words", number, self.block_size * stride)
         found = []
         for at in range(0, len(draws), stride):
             length, comma, end = draws[at : at + 3]
             first = at + 3
-            upto = first + _SHORTEST + below(_LONGEST - _SHORTEST + 1, length)
+            upto = first + shortest + below(longest - shortest + 1, length)
             words = [slots[draw] for draw in draws[first:upto]]
             words[0] = words[0][0].upper() + words[0][1:]
             if comma < 8192:  # one sentence in eight; the same draw says behind which word

@@ -14,14 +14,26 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+WORDS_PER_SENTENCE = 10
+
 
 @dataclass(frozen=True)
 class Workload(ABC):
-    """A seeded, endless stream of sentences with random access; hashable and thread-safe."""
+    """A seeded, endless stream of sentences with random access; hashable and thread-safe.
+
+    Attributes:
+        seed: of all that is drawn.
+        words_per_sentence: mean length, in a workload that can be asked for one.
+    """
 
     name: ClassVar[str]
-    block_size: ClassVar[int]
     seed: int
+    words_per_sentence: int = WORDS_PER_SENTENCE
+
+    @property
+    @abstractmethod
+    def block_size(self) -> int:
+        """Sentences that are drawn at once."""
 
     @abstractmethod
     def block(self, number: int) -> list[str]:

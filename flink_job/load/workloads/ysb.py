@@ -24,7 +24,7 @@ class Ysb(Workload):
     """One event every millisecond of its own clock; 248 to 264 bytes a line."""
 
     name: ClassVar[str] = "ysb"
-    block_size: ClassVar[int] = 128
+    block_size = 128
 
     @cached_property
     def ads(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 # Letters and digits in lower case, everything else a space.
@@ -48,3 +49,17 @@ def encode(tokens: list[str]) -> str:
 def decode(entry: str) -> list[str]:
     """What an answer holds for one sentence → its tokens."""
     return entry.split()
+
+
+OPERATORS: dict[str, Callable[[str], list[str]]] = {"words": tokenize}
+
+
+def operator(name: str) -> Callable[[str], list[str]]:
+    """The operator called `name`: from a sentence to its tokens.
+
+    Raises:
+        ValueError: no such operator; says which there are.
+    """
+    if name not in OPERATORS:
+        raise ValueError(f"no such operator: {name!r}; there are {', '.join(OPERATORS)}")
+    return OPERATORS[name]
