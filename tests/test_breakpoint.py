@@ -20,10 +20,14 @@ from bench.experiments import sweep
 from bench.experiments.drive import Surge
 from bench.experiments.surge import BASE_PER_S
 from bench.facts.records import Run, read
-from bench.report import breakpoint, build, evidence
-from bench.report import sweep as sweep_report
-from bench.report.evidence import Evidence
-from bench.report.steps import edge
+from bench.report import build
+from bench.report.draw import breakpoint as breakpoint_plots
+from bench.report.draw import sweep as sweep_plots
+from bench.report.gather import evidence
+from bench.report.gather.evidence import Evidence
+from bench.report.gather.steps import edge
+from bench.report.say import breakpoint
+from bench.report.say import sweep as sweep_report
 from flink_job.load import shapes
 from tests import synthetic
 
@@ -190,7 +194,7 @@ def test_a_ladder_without_an_edge_says_so(capacity: float, says: str, tmp_path: 
     (e,) = evidence.load([synthetic.write(tmp_path / "20261122T100000Z-breakpoint", facts())])
     edges, steps = breakpoint.tables(e)
     assert says in edges.note and len(steps.columns) == 8
-    (plot,) = breakpoint.plots(e)
+    (plot,) = breakpoint_plots.plots(e)
     assert says in plot.title
 
 
@@ -221,7 +225,7 @@ def test_ladders_and_sweeps_have_parts_of_their_own_in_the_report(
     assert table.columns[0] == "calls in flight, at most"
     assert [row[0] for row in table.rows] == ["2", "8"]
     assert "no offload: p99, ms" not in table.columns  # nothing was run without
-    (plot,) = sweep_report.plots(e)
+    (plot,) = sweep_plots.plots(e)
     assert plot.name == "sweep-in-flight"
 
 

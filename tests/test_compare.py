@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.facts import records
-from bench.report import calls, compare, evidence, surges
+from bench.report.gather import evidence, surges
+from bench.report.say import compare, languages
 from tests import synthetic
 
 
@@ -79,7 +80,7 @@ def test_too_few_rounds_say_absent_instead_of_guessing(tmp_path: Path) -> None:
 
     facts = synthetic.cold(np.random.default_rng(0), n=3)
     (group,) = evidence.load([synthetic.write(tmp_path / "20261122T100000Z-cold", facts)])
-    table = calls.cold(group)
+    table = languages.cold(group)
     assert table is not None
     assert table.data["low"].isna().all()
     assert table.data["p99"].isna().all()

@@ -13,7 +13,7 @@ import pytest
 import bench
 from bench.facts import records
 from bench.facts.records import SCHEMA, RecordsUnreadable, Run, TornLine, frames, read
-from bench.report import evidence
+from bench.report.gather import evidence
 
 CALL: dict[str, Any] = {
     "language": "java",

@@ -13,21 +13,13 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.facts import records
-from bench.report import (
-    answer,
-    build,
-    calls,
-    evidence,
-    latency,
-    metrics,
-    money,
-    plots,
-    readme,
-    surge_tables,
-    surges,
-)
-from bench.report.evidence import Evidence
-from bench.report.table import number, time
+from bench.report import build, readme
+from bench.report.draw import metrics as metrics_plots
+from bench.report.draw import plots
+from bench.report.gather import calls, evidence, latency, surges
+from bench.report.gather.evidence import Evidence
+from bench.report.say import answer, languages, metrics, money, relief
+from bench.report.say.table import number, time
 from tests import synthetic
 
 Records = Iterator[tuple[str, dict[str, Any]]]
@@ -132,7 +124,7 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
 
     group = one(tmp_path, facts())
     (setting,) = surges.settings(surges.surges(group))
-    table = surge_tables.methods(setting)
+    table = relief.methods(setting)
     assert table is not None
     assert [row[0] for row in table.rows] == [
         "no offload", "operator, Python", "always, Python",
@@ -202,7 +194,7 @@ def test_latency_against_burst_length(tmp_path: Path) -> None:
     group = one(tmp_path, facts())
     (bursts,) = surges.bursts(surges.settings(surges.surges(group)))
     assert [s.conditions.duration_s for s in bursts] == [2, 5, 10]
-    assert [row[0] for row in surge_tables.bursts(bursts).rows] == ["2 s", "5 s", "10 s"]
+    assert [row[0] for row in relief.bursts(bursts).rows] == ["2 s", "5 s", "10 s"]
     assert plots.bursts(bursts).svg
 
 
@@ -234,17 +226,17 @@ def test_a_batch_is_its_sentences_and_points_of_many_sentences_say_nearly_the_sa
 
 
 def test_one_function_under_two_names_is_no_difference_and_a_slower_one_is(tmp_path: Path) -> None:
-    same = calls.aa(one(tmp_path / "same", synthetic.aa(rng())))
+    same = languages.aa(one(tmp_path / "same", synthetic.aa(rng())))
     assert same is not None
     assert [row[-1] for row in same.rows] == ["no difference"] * 3
-    slower = calls.aa(one(tmp_path / "slower", synthetic.aa(rng(), bias=1.5)))
+    slower = languages.aa(one(tmp_path / "slower", synthetic.aa(rng(), bias=1.5)))
     assert slower is not None
     assert [row[-1] for row in slower.rows] == ["**different**"] * 3
 
 
 def test_calls_of_one_environment_are_one_sample(tmp_path: Path) -> None:
     group = one(tmp_path, synthetic.compute(rng(), environments=3, rounds=50, warmup=50))
-    table = calls.compute(group)
+    table = languages.compute(group)
     assert table is not None
     assert table.data["low"].isna().all()  # three environments: too few for an interval
     assert "n = 3 warm environments and 150 calls" in table.note
@@ -286,7 +278,7 @@ def test_cheapest_and_fastest_memory_are_marked(tmp_path: Path) -> None:
     assert table is not None
     cells = "\n".join(" ".join(row) for row in table.rows)
     assert cells.count("fastest") == cells.count("cheapest") == 3
-    sizes = calls.cold_by_memory(group)
+    sizes = languages.cold_by_memory(group)
     assert sizes is not None
     assert [row[0] for row in sizes.rows] == ["128 MB", "512 MB", "1769 MB"]
 
@@ -361,6 +353,6 @@ def test_metrics_are_ranked_by_how_soon_they_show_the_overload(tmp_path: Path) -
     assert by["`tokenizer.busyTimeMsPerSecond`"][3] == "7.00"
     assert by["`deaf`"][3:] == ["—", "yes: as in health"]
     assert "looks the same" in by["sentences through the tokenizer /s"][4]
-    plot = metrics.plot(setting)
+    plot = metrics_plots.plot(setting)
     assert plot is not None
     assert "after 0.0 s" in plot.title

@@ -32,8 +32,9 @@ def report(runs: tuple[str, ...], out: Path, check: bool, readme: bool) -> None:
     Example: bench report && xdg-open report/report.html
     """
     from bench.facts import records
-    from bench.report import build, evidence
+    from bench.report import build
     from bench.report import readme as readme_tables
+    from bench.report.gather import evidence
 
     if check:
         click.echo(f"{readme_tables.check()} tables in the README are current")
@@ -57,7 +58,8 @@ def compare(runs: tuple[str, ...]) -> None:
     Example: bench run python && bench run java && bench run node && bench compare
     """
     from bench.facts import records
-    from bench.report import compare, evidence
+    from bench.report.gather import evidence
+    from bench.report.say import compare
 
     folders = evidence.find(runs, records.RESULTS) or evidence.newest(records.RESULTS, {"run"})
     click.echo(compare.write(folders, records.RESULTS))

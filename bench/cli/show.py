@@ -26,24 +26,25 @@ def steps() -> Iterator[Callable[[str, float], None]]:
 
 def show(folders: Sequence[Path], *tables: str) -> None:
     """Print tables made of the records in `folders`, each in the words of the report."""
-    from bench.report import calls, evidence
+    from bench.report.gather import evidence
+    from bench.report.say import languages
 
     for e in evidence.load(folders):
         click.echo(f"\n{e.where}")
-        _print(filter(None, (getattr(calls, name)(e) for name in tables)))
+        _print(filter(None, (getattr(languages, name)(e) for name in tables)))
         _print_noise(e)
 
 
 def show_made(folder: Path, kind: str) -> None:
-    """Print the tables that `bench.report.<kind>` makes, and write its plots beside the records."""
+    """Print the tables of `kind`, and write its plots beside the records."""
     from importlib import import_module
 
-    from bench.report import evidence
+    from bench.report.gather import evidence
 
-    room = import_module(f"bench.report.{kind}")
+    say, draw = (import_module(f"bench.report.{room}.{kind}") for room in ("say", "draw"))
     (e,) = evidence.load([folder])
-    _print(room.tables(e))
-    for plot in room.plots(e):
+    _print(say.tables(e))
+    for plot in draw.plots(e):
         plot.write(folder)
         click.echo(f"\nplot: {folder / plot.name}.svg")
     _print_noise(e)
@@ -52,12 +53,13 @@ def show_made(folder: Path, kind: str) -> None:
 
 def show_surges(folder: Path) -> None:
     """Print the tables of the surges in `folder`."""
-    from bench.report import evidence, surge_tables, surges
+    from bench.report.gather import evidence, surges
+    from bench.report.say import relief
 
     (e,) = evidence.load([folder])
     settings = surges.settings(surges.surges(e))
-    tables = [surge_tables.methods(s) or surge_tables.surge(s) for s in settings]
-    _print([*tables, *map(surge_tables.bursts, surges.bursts(settings))])
+    tables = [relief.methods(s) or relief.surge(s) for s in settings]
+    _print([*tables, *map(relief.bursts, surges.bursts(settings))])
     _print_noise(e)
 
 

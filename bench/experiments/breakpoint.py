@@ -13,7 +13,7 @@ from bench.cluster.reporters import Listener
 from bench.experiments import drive
 from bench.experiments.drive import Surge
 from bench.facts.records import Run, frames
-from bench.report.steps import Step, ascent, edge, steps
+from bench.report.gather.steps import Step, ascent, edge, steps
 from flink_job.load.shapes import Ladder
 
 # With the capacity declared, the third step is at 80 % of it and the fourth at 160 %: as near to

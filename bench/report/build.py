@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.report import html
 from bench.report.content import Content, content
-from bench.report.evidence import load
+from bench.report.gather.evidence import load
 
 
 def build(folders: Sequence[Path], out: Path) -> Path:

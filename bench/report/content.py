@@ -6,21 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bench.report import (
-    answer,
-    breakpoint,
-    calls,
-    compare,
-    metrics,
-    money,
-    plots,
-    surge_tables,
-    surges,
-    sweep,
-)
-from bench.report.evidence import Evidence
-from bench.report.style import Plot
-from bench.report.table import Table
+from bench.report.draw import breakpoint as breakpoint_plots
+from bench.report.draw import metrics as metrics_plots
+from bench.report.draw import plots
+from bench.report.draw import sweep as sweep_plots
+from bench.report.draw.style import Plot
+from bench.report.gather import surges
+from bench.report.gather.evidence import Evidence
+from bench.report.say import answer, breakpoint, compare, languages, metrics, money, relief, sweep
+from bench.report.say.table import Table
 
 T = TypeVar("T")
 
@@ -56,18 +50,18 @@ def content(e: Evidence) -> Content:
                 "misleads, since what a runtime puts off at init its first call pays for."
             ],
             _there(plots.cold(e)),
-            _there(calls.cold(e), calls.cold_by_memory(e)),
+            _there(languages.cold(e), languages.cold_by_memory(e)),
         ),
         Part(
             "Compute per batch",
             ["What the work itself takes in an environment that is warm, by batch size."],
             _there(plots.compute(e), plots.warm_up(e)),
             _there(
-                calls.compute(e),
-                calls.duration(e),
-                calls.wall(e),
-                calls.throughput(e),
-                calls.warming(e),
+                languages.compute(e),
+                languages.duration(e),
+                languages.wall(e),
+                languages.throughput(e),
+                languages.warming(e),
             ),
         ),
     ]
@@ -81,7 +75,7 @@ def content(e: Evidence) -> Content:
                     "round to it."
                 ],
                 _there(plots.timeline(setting), plots.parts(setting), plots.methods(setting)),
-                _there(surge_tables.surge(setting), surge_tables.methods(setting)),
+                _there(relief.surge(setting), relief.methods(setting)),
             )
         )
     for setting in settings[:1]:
@@ -89,19 +83,21 @@ def content(e: Evidence) -> Content:
             Part(
                 "Seeing the overload",
                 ["Which of Flink's metrics tells that the tokenizer cannot keep up, and when."],
-                _there(metrics.plot(setting)),
+                _there(metrics_plots.plot(setting)),
                 _there(metrics.table(setting)),
             )
         )
-    parts.append(Part("Breaking point", plots=breakpoint.plots(e), tables=breakpoint.tables(e)))
-    parts.append(Part("Sweeps", plots=sweep.plots(e), tables=sweep.tables(e)))
-    others = [surge_tables.surge(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
+    parts.append(
+        Part("Breaking point", plots=breakpoint_plots.plots(e), tables=breakpoint.tables(e))
+    )
+    parts.append(Part("Sweeps", plots=sweep_plots.plots(e), tables=sweep.tables(e)))
+    others = [relief.surge(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
     bursts = surges.bursts(settings)
     parts += [
         Part(
             "Burst length",
             plots=[plots.bursts(group) for group in bursts[:1]],
-            tables=[surge_tables.bursts(group) for group in bursts[:1]],
+            tables=[relief.bursts(group) for group in bursts[:1]],
         ),
         Part(
             "Cost",
@@ -114,7 +110,7 @@ def content(e: Evidence) -> Content:
         Part(
             "How far to trust this",
             [f"- {line}" for line in compare.header(e)],
-            tables=_there(calls.aa(e), calls.failures(e)),
+            tables=_there(languages.aa(e), languages.failures(e)),
         ),
     ]
     return Content(

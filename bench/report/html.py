@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from bench.report.content import Content, Part
-from bench.report.style import COLOURS, Plot
-from bench.report.table import Table
+from bench.report.draw.style import COLOURS, Plot
+from bench.report.say.table import Table
 
 _VARIABLES = ["".join(f"--{name}:{theme[i]};" for name, theme in COLOURS.items()) for i in (0, 1)]
 _CSS = (

@@ -14,8 +14,9 @@ from pathlib import Path
 import click
 
 from bench.facts import records
-from bench.report import answer, breakpoint, compare, metrics, money, surge_tables, surges
-from bench.report.evidence import load
+from bench.report.gather import surges
+from bench.report.gather.evidence import load
+from bench.report.say import answer, breakpoint, compare, metrics, money, relief
 
 RECORDED = Path(__file__).parents[2] / "tests" / "data" / "recorded"
 README = Path(__file__).parents[2] / "README.md"
@@ -33,9 +34,9 @@ def texts(folders: Sequence[Path]) -> dict[str, str]:
     shown = compare.tables(e)
     shown += breakpoint.tables(e)
     for setting in settings[:1]:
-        more = (metrics.table(setting), surge_tables.methods(setting), money.per_hour(setting))
+        more = (metrics.table(setting), relief.methods(setting), money.per_hour(setting))
         shown += [t for t in more if t]
-    shown += [surge_tables.bursts(group) for group in surges.bursts(settings)[:1]]
+    shown += [relief.bursts(group) for group in surges.bursts(settings)[:1]]
     made = {t.name: f"{t.note}\n\n{t.markdown()}" for t in shown}
     made["answer"] = "\n\n".join(answer.answer(e, settings))
     return made

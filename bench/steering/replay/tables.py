@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.table import ABSENT, Table
+from bench.report.say.table import ABSENT, Table
 from bench.steering.policy import POLICIES, policy
 from bench.steering.replay.closed import (
     CALM,

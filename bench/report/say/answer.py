@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from bench import stats
-from bench.report import calls, metrics, money, surges
-from bench.report.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.surges import Arm, Setting
-from bench.report.table import NO_DIFFERENCE, number, time, times
+from bench.report.gather import calls, surges
+from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.gather.surges import Arm, Setting
+from bench.report.say import languages, metrics, money
+from bench.report.say.table import NO_DIFFERENCE, number, time, times
 from bench.stats import Floats
 
 _NOTABLE = 1.2
@@ -107,7 +108,7 @@ def _fastest_by_size(e: Evidence, column: str) -> str:
         }
         if len(samples) < 2:
             continue
-        first = calls.fastest(samples)
+        first = languages.fastest(samples)
         equal = [
             x
             for x, values in samples.items()
@@ -352,10 +353,10 @@ def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     cold = calls.cold_samples(e)
     cold = cold[(cold["handler"] == "tokenizer") & (cold["memory_mb"] == calls.main_memory(cold))]
     if len(cold):
-        said.append(f"{calls.span(cold.groupby('language').size())} cold starts a language")
+        said.append(f"{languages.span(cold.groupby('language').size())} cold starts a language")
     warm = calls.at_main_memory(calls.steady(e))
     if len(warm):
-        environments = calls.span(_environments(group) for _, group in warm.groupby("language"))
+        environments = languages.span(_environments(group) for _, group in warm.groupby("language"))
         said.append(f"{environments} warm environments a language")
     if settings and any(a.language for a in settings[0].arms):
         repeated = {len(a.surges) for a in settings[0].arms}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from bench.report import latency
+from bench.report.gather import latency
 from flink_job.load.shapes import Steps, from_dict
 
 # A job that keeps up leaves behind no more of what is due in a step than this share.

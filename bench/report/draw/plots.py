@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report import calls, latency, money, surges
-from bench.report.calls import by_environment, cold_samples, main_memory, steady
-from bench.report.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.latency import PARTS
-from bench.report.style import HEIGHT_IN, SMALL, Plot, colour, draw, label_ends, plain_log
-from bench.report.surges import Arm, Setting
-from bench.report.table import time
+from bench.report.draw.style import HEIGHT_IN, SMALL, Plot, colour, draw, label_ends, plain_log
+from bench.report.gather import calls, latency, surges
+from bench.report.gather.calls import by_environment, cold_samples, main_memory, steady
+from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.gather.latency import PARTS
+from bench.report.gather.surges import Arm, Setting
+from bench.report.say import languages, money
+from bench.report.say.table import time
 from bench.stats import Floats
 
 MAX_POINTS = 400
@@ -43,7 +44,7 @@ def cold(e: Evidence) -> Plot | None:
     ours = {x: sets[x, "tokenizer"] for x in LANGUAGES if (x, "tokenizer") in sets}
     if not ours:
         return None
-    best = calls.fastest(ours)
+    best = languages.fastest(ours)
     order = sorted(ours, key=lambda x: float(np.median(ours[x])))
     slowest = order[-1]
     title = (
@@ -88,7 +89,7 @@ def cold(e: Evidence) -> Plot | None:
         ax.spines["left"].set_visible(False)
         ax.set_xlabel("init + first call, ms")
 
-    n = calls.span(len(v) for v in ours.values())
+    n = languages.span(len(v) for v in ours.values())
     caption = (
         f"Each dot is one new execution environment; box: middle half, line: median. "
         f"n = {n} a language at {memory} MB."
@@ -164,7 +165,7 @@ def compute(e: Evidence) -> Plot | None:
             [(max(line), line[max(line)], NAMES[x], colour(x)) for x, line in medians.items()],
         )
 
-    n = calls.span(
+    n = languages.span(
         len(by_environment(group, "compute_ms"))
         for _, group in warm.groupby(["language", "sentences"])
     )
@@ -470,7 +471,7 @@ def parts(setting: Setting) -> Plot | None:
             columnspacing=1.2,
         )
 
-    n = calls.span(count for _, count in means.values())
+    n = languages.span(count for _, count in means.values())
     return draw(
         "parts",
         title,
@@ -572,7 +573,8 @@ def cost(e: Evidence) -> Plot | None:
     return draw(
         "cost",
         title,
-        f"x86_64 list price, requests included; n = {calls.span(found['n'])} warm calls a point; "
+        f"x86_64 list price, requests included; n = {languages.span(found['n'])} warm calls a "
+        "point; "
         "numbers: " + ("memory size" if vary == "memory_mb" else "sentences in the batch")
         + "; rings: each language's cheapest and fastest.",
         paint,

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report import calls, surge_tables, surges
-from bench.report.evidence import Evidence, load
-from bench.report.table import Table
+from bench.report.gather import surges
+from bench.report.gather.evidence import Evidence, load
+from bench.report.say import languages, relief
+from bench.report.say.table import Table
 
 
 def tables(e: Evidence) -> list[Table]:
     """Cold start, compute per batch, and latency in the surge, as far as there are records."""
-    found = [calls.cold(e), calls.compute(e), calls.failures(e)]
+    found = [languages.cold(e), languages.compute(e), languages.failures(e)]
     settings = surges.settings(surges.surges(e))
     found[2:2] = [
-        surge_tables.surge(s, "surge" if i == 0 else f"surge-{i + 1}")
-        for i, s in enumerate(settings)
+        relief.surge(s, "surge" if i == 0 else f"surge-{i + 1}") for i, s in enumerate(settings)
     ]
     return [t for t in found if t]
 

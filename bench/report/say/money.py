@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.facts.cost import PRICES, Usage
-from bench.report.calls import steady
-from bench.report.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.surges import Arm, Setting, measures
-from bench.report.table import ABSENT, Table, number, percent, usd
+from bench.report.gather.calls import steady
+from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.gather.surges import Arm, Setting, measures
+from bench.report.say.table import ABSENT, Table, number, percent, usd
 
 _PRICED = (
     f"List prices of {PRICES.as_of} in {PRICES.region}, without free tier; from billed time and "

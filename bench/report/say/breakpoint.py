@@ -11,28 +11,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report import metrics, surges
-from bench.report.evidence import Evidence
-from bench.report.metrics import Shown
-from bench.report.steps import Step, ascent, edge, steps
-from bench.report.style import SMALL, Plot, colour, draw, plain_log
-from bench.report.surges import Arm, Conditions, Setting, Surge
-from bench.report.table import ABSENT, Table, number, percent, time
+from bench.report.gather import surges
+from bench.report.gather.evidence import Evidence
+from bench.report.gather.steps import Step, ascent, edge, steps
+from bench.report.gather.surges import Arm, Conditions, Setting, Surge
+from bench.report.say import metrics
+from bench.report.say.metrics import Shown
+from bench.report.say.table import ABSENT, Table, number, percent, time
 
 # What was pushed is differenced over as long as what is polled.
 _DIFFERENCED_OVER_MS = 240.0
 _TWICE_MS = 1.0
-_QUEUE = "Shuffle.Netty.Input.Buffers.inputQueueLength"
+QUEUE = "Shuffle.Netty.Input.Buffers.inputQueueLength"
 _IN_POOL = "Shuffle.Netty.Input.Buffers.inPoolUsage"
-_OUT_POOL = "Shuffle.Netty.Output.Buffers.outPoolUsage"
+OUT_POOL = "Shuffle.Netty.Output.Buffers.outPoolUsage"
 
 # (vertex, metric as pushed, column of `sample` or gauge that is the same when polled)
 _BOTH_WAYS = (
     ("tokenizer", "accumulateBusyTimeMs", "tokenizer_busy"),
     ("tokenizer", "accumulateIdleTimeMs", "tokenizer_idle"),
     ("source", "accumulateBackPressuredTimeMs", "source_backpressured"),
-    ("tokenizer", "inputQueueLength", f"tokenizer.{_QUEUE}"),
-    ("source", "outPoolUsage", f"source.{_OUT_POOL}"),
+    ("tokenizer", "inputQueueLength", f"tokenizer.{QUEUE}"),
+    ("source", "outPoolUsage", f"source.{OUT_POOL}"),
 )
 
 
@@ -72,17 +72,12 @@ def tables(e: Evidence) -> list[Table]:
     found = ladders(e)
     if not found:
         return []
-    full = _full(found)
-    return [edge_table(found), steps_table(full[0]), *_metrics_tables(full), *push_tables(e, full)]
+    longest = full(found)
+    rest = [*_metrics_tables(longest), *push_tables(e, longest)]
+    return [edge_table(found), steps_table(longest[0]), *rest]
 
 
-def plots(e: Evidence) -> list[Plot]:
-    """The first full ladder over time."""
-    found = ladders(e)
-    return [over_time(_full(found)[0])] if found else []
-
-
-def _full(found: Sequence[Ladder]) -> list[Ladder]:
+def full(found: Sequence[Ladder]) -> list[Ladder]:
     """The ladders of most steps: the others are those of the bisection."""
     longest = max(len(s.steps) for s in found)
     return [s for s in found if len(s.steps) == longest]
@@ -128,13 +123,13 @@ def edge_table(found: Sequence[Ladder]) -> Table:
         ["offered, sentences/s", "served", "keeps up", "p50, ms", "p99, ms", "backlog", "steps"],
         rows,
         pd.DataFrame(data),
-        f"{words(found)}. {_said(found[0].conditions)}. A step breaks the job if more than 5 % of "
+        f"{words(found)}. {said(found[0].conditions)}. A step breaks the job if more than 5 % of "
         "what is due in it is left over; the way down, and steps that begin with a backlog, are "
         "left out. Latency of the sentences due in the step, from due time to sink.",
     )
 
 
-def _said(conditions: Conditions) -> str:
+def said(conditions: Conditions) -> str:
     """The conditions without the rate, which is what varies."""
     return conditions.words.split("; ", 1)[1]
 
@@ -177,12 +172,12 @@ def steps_table(ladder: Ladder) -> Table:
             ("idle", "idleTimeMsPerSecond"),
             ("backpressured", "backPressuredTimeMsPerSecond"),
         ):
-            said = what.replace("backp", "back-p")
-            metric(f"{vertex}: {said}", samples[f"{vertex}_{what}"], percent)
+            shown = what.replace("backp", "back-p")
+            metric(f"{vertex}: {shown}", samples[f"{vertex}_{what}"], percent)
             metric(f"{vertex}: `{flinks}`", gauges.get(f"{vertex}.{flinks}"), number)
         for flinks in ("softBackPressuredTimeMsPerSecond", "hardBackPressuredTimeMsPerSecond"):
             metric(f"{vertex}: `{flinks}`", gauges.get(f"{vertex}.{flinks}"), number)
-        for flinks in (_QUEUE, _IN_POOL, _OUT_POOL):
+        for flinks in (QUEUE, _IN_POOL, OUT_POOL):
             if vertex == "source" and ".Input." in flinks:
                 continue
             short = flinks.rsplit(".", 1)[1]
@@ -194,7 +189,7 @@ def steps_table(ladder: Ladder) -> Table:
         rows,
         pd.DataFrame([vars(s) | {"state": s.state} for s in ladder.steps]),
         "Medians over a step's polls. Plain names: differences of cumulative counters; `code`: "
-        f"gauges as Flink gives them. {_said(ladder.conditions)}.",
+        f"gauges as Flink gives them. {said(ladder.conditions)}.",
     )
 
 
@@ -322,68 +317,4 @@ def _quicker(data: Sequence[dict[str, Any]]) -> str:
     return (
         f"The {quick} is quicker: it shows the overload first after {time(first[quick])}, the "
         f"{slow} after {time(first[slow])}."
-    )
-
-
-def over_time(ladder: Ladder) -> Plot:
-    """Rates, latency, and the metrics that show the overload, one below the other."""
-    samples = ladder.samples
-    gauges = pd.DataFrame([g or {} for g in samples["gauges"]], index=samples.index)
-    at_s = samples["at_ms"] / 1000
-    length_s = float(ladder.record["length_s"])
-
-    def share(ax: Any, vertex: str, what: str, flinks: str) -> None:
-        ax.plot(at_s, samples[f"{vertex}_{what}"], color=colour("python"), lw=1.3)
-        if (gauge := gauges.get(f"{vertex}.{flinks}")) is not None:
-            ax.plot(at_s, gauge / 1000, color=colour("scale"), lw=1.3)
-        ax.set_ylim(-0.04, 1.08)
-        ax.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-
-    def paint(figure: Any) -> None:
-        panels = figure.subplots(5, 1, sharex=True, height_ratios=[1.5, 1.3, 1, 1, 1])
-        begin, end = ladder.window
-        for ax, title in zip(
-            panels,
-            (
-                "sentences/s: offered (grey), through the tokenizer (blue)",
-                "latency from due time to sink, by due time",
-                "tokenizer busy",
-                "source back-pressured",
-                "tokenizer's input queue (blue), source's out-pool (pink)",
-            ),
-            strict=True,
-        ):
-            ax.axvspan(begin / 1000, end / 1000, color=colour("window"), zorder=0, linewidth=0)
-            ax.set_title(title, loc="left", fontsize=SMALL, color=colour("muted"), pad=3)
-        rates, latency, busy, pressed, queue = panels
-        edges = [x for s in ladder.steps for x in (s.start_s, s.end_s)]
-        rates.plot(
-            edges, [s.offered_per_s for s in ladder.steps for _ in range(2)], color=colour("none")
-        )
-        rates.plot(at_s, samples["processed_per_s"], color=colour("python"), lw=1.3)
-        rates.set_ylim(bottom=0)
-        rates.yaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
-        line = ladder.over_time
-        latency.plot(line["at_ms"] / 1000, line["p50_ms"], color=colour("python"), lw=1.3)
-        latency.set_yscale("log")
-        plain_log(latency.yaxis, " ms", seconds=True)
-        share(busy, "tokenizer", "busy", "busyTimeMsPerSecond")
-        share(pressed, "source", "backpressured", "backPressuredTimeMsPerSecond")
-        if (length := gauges.get(f"tokenizer.{_QUEUE}")) is not None:
-            queue.plot(at_s, length / max(1.0, length.max()), color=colour("python"), lw=1.3)
-        if (pool := gauges.get(f"source.{_OUT_POOL}")) is not None:
-            queue.plot(at_s, pool, color=colour("scale"), lw=1.3)
-        queue.set_ylim(-0.04, 1.08)
-        queue.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-        queue.set_xlabel("s since the job's start")
-        panels[-1].set_xlim(0, max(length_s, float(at_s.max()) if len(at_s) else 0.0))
-
-    return draw(
-        "breakpoint",
-        words([ladder]),
-        "The rate doubles and halves again; shaded: the step that the job cannot keep up with. "
-        "Blue: differences of cumulative counters, polled; pink: Flink's own gauge. Buffers in "
-        f"percent of the fullest seen (queue) and of the pool. {_said(ladder.conditions)}.",
-        paint,
-        6.4,
     )

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.style import SMALL, Plot, colour, draw
-from bench.report.surges import Arm, Setting, Surge
-from bench.report.table import ABSENT, Table, number
+from bench.report.gather.surges import Arm, Setting, Surge
+from bench.report.say.table import ABSENT, Table, number
 
 # column of `sample` or name of a gauge → what it is called here, in the order of the way
 _DIFFERENCED = {
@@ -123,7 +122,7 @@ def _judged(
     )
 
 
-def _baseline(setting: Setting) -> Arm | None:
+def baseline(setting: Setting) -> Arm | None:
     base = setting.baseline
     return base if base and len(base.surges[0].samples) else None
 
@@ -138,7 +137,7 @@ def _by_metric(arm: Arm) -> dict[str, list[Shown]]:
 
 def table(setting: Setting) -> Table | None:
     """One row a metric: before, during, when it showed, and whether it can mislead."""
-    base = _baseline(setting)
+    base = baseline(setting)
     if base is None:
         return None
     rows, data = [], []
@@ -179,7 +178,7 @@ def table(setting: Setting) -> Table | None:
 def words(setting: Setting) -> str | None:
     """The quickest metric that is not confusable, and the slowest of those that Flink smooths, in a
     sentence; medians over the surges."""
-    base = _baseline(setting)
+    base = baseline(setting)
     found: list[tuple[float, Shown]] = []
     for group in (_by_metric(base) if base else {}).values():
         plain = [x for x in group if x.confusable == "no"]
@@ -189,66 +188,16 @@ def words(setting: Setting) -> str | None:
         return None
     found.sort(key=lambda x: (x[0], x[1].metric))
     after_ms, m = found[0]
-    said = f"`{_short(m.metric)}`" if m.is_gauge else f"“{m.metric}”, from differenced counters,"
+    said = f"`{short(m.metric)}`" if m.is_gauge else f"“{m.metric}”, from differenced counters,"
     said += f" shows the overload {after_ms / 1000:.1f} s after it began"
     smoothed = ("busyTimeMs", "backPressuredTimeMs")
     slow = [(ms, m) for ms, m in found if any(name in m.metric for name in smoothed)]
     if slow:
         after_ms, m = slow[-1]
-        said += f", `{_short(m.metric)}`, smoothed by Flink, after {after_ms / 1000:.1f} s"
+        said += f", `{short(m.metric)}`, smoothed by Flink, after {after_ms / 1000:.1f} s"
     return said
 
 
-def plot(setting: Setting) -> Plot | None:
-    """Each metric through the overload, quickest first, with the moment it showed it."""
-    base = _baseline(setting)
-    if base is None:
-        return None
-    found = [m for m in shown(base.surges[0]) if m.delay_ms is not None]
-    if not found:
-        return None
-    quick, slow = found[0], found[-1]
-    title = (
-        f"“{quick.metric}” shows the overload after {_seconds(quick)}, "
-        f"{_short(slow.metric)} after {_seconds(slow)}"
-    )
-
-    def paint(figure: Any) -> None:
-        panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
-        begin, end = (x / 1000 for x in base.surges[0].window)
-        for ax, m in zip(panels, found, strict=True):
-            assert m.delay_ms is not None
-            ax.axvspan(begin, end, color=colour("window"), zorder=0, linewidth=0)
-            c = colour("scale" if m.is_gauge else "python")
-            ax.plot(m.at_s, m.values, color=c, lw=1.3)
-            at = begin + m.delay_ms / 1000
-            ax.axvline(at, color=colour("ink"), lw=1.1)
-            ax.set_yticks([])
-            ax.grid(visible=False)
-            ax.spines["left"].set_visible(False)
-            ax.spines["bottom"].set_visible(ax is panels[-1])
-            ax.set_title(
-                f"{_short(m.metric)}: {_seconds(m)}", loc="left", fontsize=SMALL, color=c, pad=2
-            )
-        panels[-1].set_xlim(0, setting.conditions.length_s)
-        panels[-1].set_xlabel("s since the job's start")
-
-    return draw(
-        "metrics",
-        title,
-        "Each metric on its own scale; line: the moment it shows the overload (shaded). Blue: "
-        "differences of cumulative counters; pink: Flink's own gauges. Metrics that never show it "
-        f"are left out. {setting.conditions.words}.",
-        paint,
-        0.7 + 0.42 * len(found),
-    )
-
-
-def _seconds(m: Shown) -> str:
-    assert m.delay_ms is not None
-    return f"{m.delay_ms / 1000:.1f} s"
-
-
-def _short(metric: str) -> str:
+def short(metric: str) -> str:
     """Flink's longest names without their scope."""
     return metric.replace("Shuffle.Netty.", "").replace("Buffers.", "")

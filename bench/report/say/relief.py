@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from bench.report.surges import WAYS, Arm, Setting, burst_labels, measures, ratio_to_baseline
-from bench.report.table import ABSENT, Table, count, number, percent, times
+from bench.report.gather.surges import WAYS, Arm, Setting, burst_labels, measures, ratio_to_baseline
+from bench.report.say.table import ABSENT, Table, count, number, percent, times
 
 _PART_NAMES = {
     "waiting": "waiting for the batch",

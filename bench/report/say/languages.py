@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench import stats
-from bench.report.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.table import ABSENT, NO_DIFFERENCE, Table, estimate, number, times
+from bench.report.gather.calls import (
+    at_main_memory,
+    by_environment,
+    cold_samples,
+    java_overtakes_python,
+    main_memory,
+    steady,
+    values_of,
+    warm_up,
+    where,
+)
+from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.say.table import ABSENT, NO_DIFFERENCE, Table, estimate, number, times
 from bench.stats import Floats
 
 # Cold starts
@@ -25,20 +35,6 @@ _COLD_STEPS = {
 }
 
 
-def cold_samples(e: Evidence) -> pd.DataFrame:
-    """Accepted cold starts with `sum_ms` = init + first call."""
-    frame = e.frames["cold"]
-    frame = frame[frame["accepted"].astype(bool)].copy()
-    frame["sum_ms"] = frame["init_ms"] + frame["first_call_ms"]
-    return frame
-
-
-def main_memory(frame: pd.DataFrame) -> int | None:
-    """The memory size with the most samples in `frame`, the larger one of equals."""
-    counts = frame["memory_mb"].dropna().value_counts()
-    return int(max(counts[counts == counts.max()].index)) if len(counts) else None
-
-
 def cold(e: Evidence) -> Table | None:
     """Cold starts at the main memory size, languages side by side."""
     samples = cold_samples(e)
@@ -49,13 +45,13 @@ def cold(e: Evidence) -> Table | None:
     here = samples[samples["memory_mb"] == memory]
     languages = [x for x in LANGUAGES if x in set(here["language"])]
     by = {
-        (x, handler): _where(here, language=x, handler=handler)
+        (x, handler): where(here, language=x, handler=handler)
         for x in languages
         for handler in ("tokenizer", "empty")
     }
     rows, data = [], []
     for step, label in _COLD_STEPS.items():
-        summaries = [stats.summarize(_samples(by[x, "tokenizer"], step)) for x in languages]
+        summaries = [stats.summarize(values_of(by[x, "tokenizer"], step)) for x in languages]
         for language, s in zip(languages, summaries, strict=True):
             if s:
                 data.append(
@@ -70,10 +66,10 @@ def cold(e: Evidence) -> Table | None:
         )
         if step in ("init_ms", "sum_ms"):
             rows.append([f"{label}, ms, p90", *[number(s.p90 if s else None) for s in summaries]])
-    sums = {x: _samples(by[x, "tokenizer"], "sum_ms") for x in languages}
+    sums = {x: values_of(by[x, "tokenizer"], "sum_ms") for x in languages}
     if any(map(len, sums.values())):
         rows.append(["ratio to the fastest", *against_fastest(sums)])
-    empties = {x: _samples(by[x, "empty"], "sum_ms") for x in languages}
+    empties = {x: values_of(by[x, "empty"], "sum_ms") for x in languages}
     if any(map(len, empties.values())):
         summaries = [stats.summarize(x) for x in empties.values()]
         for language, s in zip(languages, summaries, strict=True):
@@ -131,8 +127,8 @@ def cold_by_memory(e: Evidence) -> Table | None:
     for memory in memories:
         row = [f"{memory} MB"]
         for language in languages:
-            chosen = _where(samples, memory_mb=memory, language=language)
-            s = stats.summarize(_samples(chosen, "sum_ms"))
+            chosen = where(samples, memory_mb=memory, language=language)
+            s = stats.summarize(values_of(chosen, "sum_ms"))
             row.append(estimate(s.median if s else None))
             if s:
                 data.append({"memory_mb": memory, "language": language} | flat(s))
@@ -187,12 +183,6 @@ _MEDIAN = "Median with 95 % bootstrap interval"
 _MEDIAN_OF_FEW = f"Median (an interval needs {stats.MIN_FOR_INTERVAL})"
 
 
-def steady(e: Evidence) -> pd.DataFrame:
-    """Calls of the steady phase outside of A/A tests."""
-    calls = e.frames["call"]
-    return calls[(calls["phase"] == "steady") & calls["variant"].isna()]
-
-
 def compute(e: Evidence) -> Table | None:
     """In-function compute per batch by batch size, at the main memory size."""
     return _compute(e, "compute_ms", "compute", "Compute per batch, in the function")
@@ -208,12 +198,6 @@ def wall(e: Evidence) -> Table | None:
     return _compute(e, "wall_ms", "wall", "Round trip per batch, as the client sees it")
 
 
-def at_main_memory(calls: pd.DataFrame) -> pd.DataFrame:
-    """Calls at the memory size with the most of them; all if none says its size."""
-    memory = main_memory(calls)
-    return calls if memory is None else calls[calls["memory_mb"] == memory]
-
-
 def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
     calls = at_main_memory(steady(e))
     calls = calls[calls[column].notna()]
@@ -222,7 +206,7 @@ def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
     languages = [x for x in LANGUAGES if x in set(calls["language"])]
     rows, data = [], []
     for size in sorted(calls["sentences"].unique()):
-        of_size = {x: _where(calls, language=x, sentences=size) for x in languages}
+        of_size = {x: where(calls, language=x, sentences=size) for x in languages}
         samples = {x: by_environment(of_size[x], column) for x in languages}
         row = [f"{size:,}"]
         for x in languages:
@@ -230,7 +214,7 @@ def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
             row.append(estimate(s.median if s else None))
             if s:
                 tokens = float(of_size[x]["tokens"].median())
-                single = stats.summarize(_samples(of_size[x], column))
+                single = stats.summarize(values_of(of_size[x], column))
                 data.append(
                     {"sentences": size, "language": x, "measure": column, "environments": s.n}
                     | flat(single or s)
@@ -260,13 +244,6 @@ def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
         f"environments and {span(counts)} calls a cell, languages and sizes interleaved"
         f"{f', {memory} MB' if memory else ''}.",
     )
-
-
-def by_environment(calls: pd.DataFrame, column: str) -> Floats:
-    """One median for each execution environment: calls of one are not independent samples, since
-    a process keeps its memory layout and its JIT's choices."""
-    medians: Floats = calls.groupby(["run", "function", "environment"])[column].median().to_numpy()
-    return medians
 
 
 def _verdict(samples: dict[str, Floats]) -> str:
@@ -313,57 +290,6 @@ def span(counts: Iterable[int]) -> str:
     return f"{found[0]}" if found[0] == found[-1] else f"{found[0]}–{found[-1]}"
 
 
-@dataclass(frozen=True)
-class Overtaking:
-    """From which warm-up call on Java stays below Python, for batches of one size."""
-
-    sentences: int
-    call: int | None
-    calls: int
-
-
-def java_overtakes_python(e: Evidence) -> Overtaking | None:
-    """From which call on Java's warm-up is below Python's steady median: that call is, and so is
-    the median of any 10 successive ones from it on (a single slow call undoes nothing).
-
-    `call` is None if it never is in the `calls` recorded; None if either is missing.
-    """
-    warming = warm_up(e, "java")
-    if warming.empty:
-        return None
-    size = int(warming["sentences"].iloc[0])
-    python = _where(at_main_memory(steady(e)), language="python", sentences=size)
-    if python.empty:
-        return None
-    curve = warm_up_curve(warming)
-    steady_ms = python["compute_ms"].median()
-    some = min(10, len(curve))
-    from_here = curve["compute_ms"].rolling(some).median().shift(1 - some).ffill()
-    stays_below = from_here[::-1].cummax()[::-1] < steady_ms
-    numbers = curve["call_number"][stays_below & (curve["compute_ms"] < steady_ms)]
-    call = int(numbers.iloc[0]) if len(numbers) else None
-    return Overtaking(size, call, int(curve["call_number"].iloc[-1]))
-
-
-def warm_up(e: Evidence, language: str) -> pd.DataFrame:
-    """Warm-up calls of a language, of the batch size that most of them have."""
-    calls = e.frames["call"]
-    calls = _where(
-        at_main_memory(calls[calls["variant"].isna()]), phase="warmup", language=language
-    )
-    return calls[calls["sentences"] == calls["sentences"].mode().iloc[0]] if len(calls) else calls
-
-
-def warm_up_curve(calls: pd.DataFrame, values: int = 21) -> pd.DataFrame:
-    """Compute by call number (the median over environments), and its running median over as many
-    neighbours as make about `values` calls: with many environments, the first calls stand alone."""
-    curve = calls.groupby("call_number")["compute_ms"].median().reset_index()
-    window = (values // calls["environment"].nunique() - 1) // 2 * 2 + 1  # odd: none moves
-    window = max(1, window)
-    curve["median_ms"] = curve["compute_ms"].rolling(window, center=True, min_periods=1).median()
-    return curve
-
-
 _SHOWN_CALLS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -380,8 +306,8 @@ def warming(e: Evidence) -> Table | None:
     rows = [
         [f"call {n:,}", *map(number, row)] for n, row in zip(shown.index, shown.values, strict=True)
     ]
-    calls = _where(at_main_memory(steady(e)), sentences=size)
-    warm = [_samples(_where(calls, language=x), "compute_ms") for x in curves]
+    calls = where(at_main_memory(steady(e)), sentences=size)
+    warm = [values_of(where(calls, language=x), "compute_ms") for x in curves]
     rows.append(["steady", *(number(float(np.median(s)) if len(s) else None) for s in warm)])
     found = java_overtakes_python(e)
     return Table(
@@ -406,7 +332,7 @@ def aa(e: Evidence) -> Table | None:
         return None
     rows, data = [], []
     for (run, language, size), group in calls.groupby(["run", "language", "sentences"]):
-        a, b = (by_environment(_where(group, variant=v), "compute_ms") for v in ("A", "B"))
+        a, b = (by_environment(where(group, variant=v), "compute_ms") for v in ("A", "B"))
         if not len(a) or not len(b):
             continue
         r = stats.ratio(b, a)
@@ -458,15 +384,3 @@ def failures(e: Evidence) -> Table | None:
     return Table(
         "failures", "Failures, throttles, discards", ["where", "what", "count"], rows, data
     )
-
-
-def _where(frame: pd.DataFrame, **fields: Any) -> pd.DataFrame:
-    """The rows in which each field has the value given."""
-    for name, value in fields.items():
-        frame = frame[frame[name] == value]
-    return frame
-
-
-def _samples(frame: pd.DataFrame, column: str) -> Floats:
-    values: Floats = frame[column].dropna().to_numpy(dtype=float)
-    return values

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from bench.report import surges
-from bench.report.evidence import NAMES as LANGUAGE_NAMES
-from bench.report.evidence import Evidence
-from bench.report.style import Plot, colour, draw, label_ends, plain_log
-from bench.report.surges import Arm, Surge
-from bench.report.table import ABSENT, Table, count, percent, time, times
+from bench.report.gather import surges
+from bench.report.gather.evidence import NAMES as LANGUAGE_NAMES
+from bench.report.gather.evidence import Evidence
+from bench.report.gather.surges import Arm, Surge
+from bench.report.say.table import ABSENT, Table, count, percent, times
 
 NAMES = {
     "batch-size": "sentences in a batch",
@@ -57,11 +55,6 @@ def tables(e: Evidence) -> list[Table]:
     return [_table(name, points) for name, points in sweeps(e).items()]
 
 
-def plots(e: Evidence) -> list[Plot]:
-    """One plot a parameter, if it has several values."""
-    return [_plot(name, points) for name, points in sweeps(e).items() if len(points) > 1]
-
-
 def _table(name: str, points: Sequence[Point]) -> Table:
     columns = {
         "p50, ms": ("p50_ms", None),
@@ -101,7 +94,7 @@ def _table(name: str, points: Sequence[Point]) -> Table:
         [head[i] for i in keep],
         [[row[i] for i in keep] for row in rows],
         pd.DataFrame(data),
-        f"Of the sentences due during the surge. {_said(points)}",
+        f"Of the sentences due during the surge. {said(points)}",
     )
 
 
@@ -113,7 +106,7 @@ def _smaller(p: Point) -> str:
     return times(ratio, digits=1) if ratio else ABSENT
 
 
-def _said(points: Sequence[Point]) -> str:
+def said(points: Sequence[Point]) -> str:
     """The conditions that all values share, and how often they were measured."""
     arms = [a for p in points for a in (p.offload, p.none) if a]
     language = next((a.language for a in arms if a.language), None)
@@ -125,45 +118,3 @@ def _said(points: Sequence[Point]) -> str:
         f"{offload}{'; '.join(x for x in said[0] if all(x in other for other in said))}. "
         f"n = {n} surge{'' if counts == {1} else 's'} a value and method, in random order."
     )
-
-
-def _plot(name: str, points: Sequence[Point]) -> Plot:
-    def line(arm: str, measure: str) -> list[tuple[int, float]]:
-        values = [(p.value, a.value(measure)) for p in points if (a := getattr(p, arm))]
-        return [(x, y) for x, y in values if y is not None]
-
-    lines = [
-        ("no offload, p99", line("none", "p99_ms"), colour("none"), "-"),
-        ("offload, p99", line("offload", "p99_ms"), colour(_language(points)), "-"),
-        ("offload, p50", line("offload", "p50_ms"), colour(_language(points)), (0, (1, 1.4))),
-    ]
-    p99 = dict(lines[1][1])
-    title = f"Sweep: {NAMES[name]}"
-    if len(p99) > 1:
-        best, worst = min(p99, key=lambda x: p99[x]), max(p99, key=lambda x: p99[x])
-        title = (
-            f"{name} {best:,} keeps the surge's p99 at {time(p99[best])}, "
-            f"{worst:,} at {time(p99[worst])}"
-        )
-
-    def paint(figure: Any) -> None:
-        ax = figure.subplots()
-        for _, values, c, style in lines:
-            if values:
-                ax.plot(*zip(*values, strict=True), color=c, ls=style, marker="o", ms=4)
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        plain_log(ax.yaxis, " ms", seconds=True)
-        ticks = [p.value for p in points]
-        ax.set_xticks(ticks, [f"{x:,}" for x in ticks])
-        ax.minorticks_off()
-        ax.set_xlim(ticks[0] * 0.85, ticks[-1] * (ticks[-1] / ticks[0]) ** 0.6)
-        ax.set_xlabel(NAMES[name])
-        ax.set_ylabel("latency in the surge")
-        label_ends(ax, [(*values[-1], label, c) for label, values, c, _ in lines if values])
-
-    return draw(f"sweep-{name}", title, _said(points), paint)
-
-
-def _language(points: Sequence[Point]) -> str | None:
-    return next((p.offload.language for p in points if p.offload), None)

@@ -14,10 +14,10 @@ import pandas as pd
 
 from bench import stats
 from bench.facts.cost import Usage
-from bench.report import latency
-from bench.report.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.latency import PARTS, Sentences
-from bench.report.table import ABSENT, number
+from bench.report.gather import latency
+from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.gather.latency import PARTS, Sentences
+from bench.report.say.table import ABSENT, number
 
 METHODS = ("none", "operator", "source", "always", "scale-out", "bigger")
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
