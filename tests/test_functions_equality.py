@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench.lambdas.target import LANGUAGES, Target, force_cold
-from flink_job.offload.client import lambda_api
+from flink_job.offload.endpoint import lambda_api
 from functions.python.tokenizer import encode, operator, tokenize
 from tests.test_functions import golden
 

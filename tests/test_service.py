@@ -16,7 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from bench.lambdas.target import Target, force_cold, local_service
-from flink_job.offload.client import CallFailed, LambdaClient, lambda_api, parse_report
+from flink_job.offload.client import CallFailed, LambdaClient, parse_report
+from flink_job.offload.endpoint import lambda_api
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 LIMIT = 3  # invocations at once

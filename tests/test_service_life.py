@@ -24,6 +24,7 @@ from bench.lambdas.local.cpu import CpuShares, quota_us
 from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.template import read
 from flink_job.offload.client import LambdaClient
+from flink_job.offload.endpoint import lambda_api
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 ROOT = TEMPLATE.parents[2]
@@ -52,7 +53,8 @@ def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def call(url: str, event: object = None, function: str = "Obedient") -> dict[str, Any]:
-    return LambdaClient(url, None).invoke(function, event or {}).value
+    value: dict[str, Any] = LambdaClient(url, None).invoke(function, event or {}).value
+    return value
 
 
 def eventually(holds: Callable[[], bool], within_s: float = 5) -> None:
@@ -86,7 +88,7 @@ def test_a_signal_ends_it_and_leaves_nothing(number: signal.Signals) -> None:
         environment = call(url, {"start": ["sleep", "60"]})["pid"]
         children = psutil.Process(environment).children()
         assert children
-        LambdaClient(url, None)._client.invoke(
+        lambda_api(url, None).invoke(
             FunctionName="Obedient", InvocationType="Event", Payload=b'{"sleep": 30}'
         )
         process.send_signal(number)

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError, NoCredentialsError
 
 from bench.lambdas import target as module
 from bench.lambdas.target import Target, TargetError, deployed, force_cold, open_target
-from flink_job.offload.client import LambdaClient, lambda_api
+from flink_job.offload.client import LambdaClient
+from flink_job.offload.endpoint import lambda_api
 
 OUTPUTS = [
     {"OutputKey": f"{language}TokenizerName", "OutputValue": f"stack-{language}-1x2y"}

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bench.lambdas.local import runtimes
 from bench.lambdas.local.template import EMPTIES, TOKENIZERS, TemplateError, read
-from flink_job.offload.client import lambda_api
+from flink_job.offload.endpoint import lambda_api
 
 LANGUAGES = ("python", "java", "node")
 _LISTENS = "Lambda API on "

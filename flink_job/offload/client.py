@@ -1,33 +1,43 @@
-"""The one Lambda client, for AWS and for the local service: only the endpoint differs."""
+"""The Lambda client of the worker, for AWS and for the local service: only the endpoint differs.
+
+boto3 says who we are (profile, role, refresh), where the endpoint is, and how a request is signed;
+what remains of a call is written for costing little, since a worker makes it to save work.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
+import math
 import re
+import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+import orjson
+import urllib3
+from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.parsers import create_parser
+from botocore.utils import percent_encode
 
-_REPORT_FIELDS = {
-    "duration_ms": re.compile(r"\tDuration: ([\d.]+) ms"),
-    "billed_ms": re.compile(r"\tBilled Duration: ([\d.]+) ms"),
-    "memory_mb": re.compile(r"\tMemory Size: ([\d.]+) MB"),
-    "max_memory_mb": re.compile(r"\tMax Memory Used: ([\d.]+) MB"),
-    "init_ms": re.compile(r"\tInit Duration: ([\d.]+) ms"),
-}
+from flink_job.offload import endpoint, wire
+from flink_job.offload.signing import Post, Signer
+
+# An answer without an end must not become a message without an end.
+_LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a REPORT line says. A field that the line does not have is None, never zero.
+    """What Lambda says an invocation took. A field that it does not tell is None, never zero.
 
-    `bring_up_ms` is told by the local service alone, in a header of its own: from its decision to
-    start an environment to the environment's first `next`.
+    The last three are told by the local service alone, in headers of its own: `bring_up_ms` from
+    its decision to start an environment to the environment's first `next`, `placement_ms` and
+    `network_ms` as it imitates them.
     """
 
     duration_ms: float | None = None
@@ -35,75 +45,120 @@ class Report:
     memory_mb: float | None = None
     max_memory_mb: float | None = None
     init_ms: float | None = None
+    restore_ms: float | None = None
+    billed_restore_ms: float | None = None
     bring_up_ms: float | None = None
+    placement_ms: float | None = None
+    network_ms: float | None = None
+
+
+_NOTHING = Report()
+_ERRORS = create_parser("rest-json")
+
+# Field of `Report`: its names in the text format and in the JSON format of the log.
+_REPORTED = {
+    "duration_ms": ("Duration", "durationMs"),
+    "billed_ms": ("Billed Duration", "billedDurationMs"),
+    "memory_mb": ("Memory Size", "memorySizeMB"),
+    "max_memory_mb": ("Max Memory Used", "maxMemoryUsedMB"),
+    "init_ms": ("Init Duration", "initDurationMs"),
+    "restore_ms": ("Restore Duration", "restoreDurationMs"),
+    "billed_restore_ms": ("Billed Restore Duration", "billedRestoreDurationMs"),
+}
+_TEXT_NAMES = {text: name for name, (text, _) in _REPORTED.items()}
+_TEXT_FIELD = re.compile(r"\t([A-Z][A-Za-z ]+): ([\d.]+) (?:ms|MB)")
+_LOCAL_HEADERS = {
+    b"x-bring-up-ms": "bring_up_ms",
+    b"x-placement-ms": "placement_ms",
+    b"x-network-ms": "network_ms",
+}
 
 
 def parse_report(log_tail: str) -> Report:
-    """Read the REPORT line out of a log tail, field by field.
+    """Read the last report out of a log tail, field by field.
 
-    Source: the AWS Lambda developer guide's text format, tab-separated `Name: value unit`.
+    Source: the AWS Lambda developer guide: text format, a line of tab-separated `Name: value unit`;
+    JSON format, an object of type `platform.report`.
     """
-    line = next((x for x in log_tail.splitlines() if x.startswith("REPORT ")), "")
-    found = {name: pattern.search(line) for name, pattern in _REPORT_FIELDS.items()}
-    return Report(**{name: float(m.group(1)) for name, m in found.items() if m})
+    _, found, line = log_tail.rpartition("REPORT RequestId: ")
+    if found:
+        fields = _TEXT_FIELD.findall(line.partition("\n")[0])
+        told = {_TEXT_NAMES[name]: _number(value) for name, value in fields if name in _TEXT_NAMES}
+        return Report(**told)
+    for line in reversed(log_tail.splitlines()):
+        if '"platform.report"' in line:
+            try:
+                metrics = json.loads(line)["record"]["metrics"]
+                return Report(**{x: _number(metrics.get(y)) for x, (_, y) in _REPORTED.items()})
+            except (ValueError, LookupError, TypeError, AttributeError):
+                continue  # what a function printed, or a line whose beginning was cut off
+    return _NOTHING
+
+
+def _number(told: Any) -> float | None:
+    """A size or a time that was told, None if it is none."""
+    try:
+        value = float(told)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
 
 
 class CallFailed(Exception):
     """A call that brought no answer.
 
-    `kind` is the short name of what happened: AWS's error code (`TooManyRequestsException`, …),
-    the function's `errorType` (`InvalidBatch`, `Sandbox.Timedout`, …) or botocore's exception name.
+    Attributes:
+        kind: the short name of what happened. One of
+            AWS's error code (`TooManyRequestsException`, …), or the HTTP status where it has none;
+            the function's `errorType` (`InvalidBatch`, `Sandbox.Timedout`, …), else `Unhandled`;
+            `WrongAnswer`: what came back is no answer;
+            of connections, in botocore's words: `EndpointConnectionError` (none came about),
+            `ConnectTimeoutError`, `ProxyConnectionError`, `SSLError`, `ReadTimeoutError`,
+            `ConnectionClosedError` (it ended before the answer was whole);
+            the name of boto3's exception where there are no credentials.
+        report: of the invocation, which is billed though it failed; empty if there was none.
+        wall_ms: from before the request until it had failed.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(
+        self, kind: str, message: str, report: Report = _NOTHING, wall_ms: float = 0.0
+    ) -> None:
         super().__init__(f"{kind}: {message}")
         self.kind = kind
         self.message = message
+        self.report = report
+        self.wall_ms = wall_ms
 
 
 @dataclass(frozen=True)
 class Answer:
     """One answered call: the function's answer and what was seen from outside.
 
-    `wall_ms` is the client's time from before the request to after the parsed answer.
+    Attributes:
+        value: the answer, parsed. A function may answer any JSON: whoever takes it must look.
+        wall_ms: the client's time from before the request to after the parsed answer.
+        report: empty if no log tail was asked for, but for what the local service tells besides.
     """
 
-    value: dict[str, Any]
+    value: Any
     wall_ms: float
     report: Report
-
-
-def lambda_api(
-    endpoint_url: str | None, region: str | None, timeout_s: float = 60.0, connections: int = 10
-) -> Any:
-    """boto3's client of the Lambda API. It never retries, since a retry repeats the work.
-
-    Args: see `LambdaClient`.
-    """
-    # The local service asks for no credentials and no region, but boto3 signs every request.
-    local = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
-    return boto3.client(  # type: ignore[call-overload]
-        "lambda",
-        endpoint_url=endpoint_url,
-        region_name=region or ("us-east-1" if endpoint_url else None),
-        config=Config(
-            connect_timeout=timeout_s,
-            read_timeout=timeout_s,
-            max_pool_connections=connections,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            tcp_keepalive=True,
-        ),
-        **local,
-    )
 
 
 class LambdaClient:
     """Calls functions synchronously. Thread-safe; never retries, since a retry repeats the work.
 
     Args:
-        endpoint_url: the local service's address, or None for AWS itself.
-        timeout_s: bound on connecting and on waiting for the answer, in seconds.
-        connections: connections kept open, that is calls in flight at once.
+        endpoint_url: the local service's address; None for the endpoint that boto3 would take.
+        region: None for the one that boto3 would take.
+        timeout_s: bound on a call as a whole, in seconds, however its answer comes. Only looking up
+            a host's name and fetching new credentials have bounds of their own.
+        connections: connections that are kept open.
+        connect_timeout_s: bound on opening a connection; without it, `timeout_s`.
+
+    Raises:
+        BotoCoreError: no region, a profile that does not exist, …; never with a local endpoint.
+        ValueError: the endpoint is no URL.
     """
 
     def __init__(
@@ -112,33 +167,168 @@ class LambdaClient:
         region: str | None,
         timeout_s: float = 60.0,
         connections: int = 10,
+        connect_timeout_s: float | None = None,
     ) -> None:
-        self._client = lambda_api(endpoint_url, region, timeout_s, connections)
+        self._endpoint = endpoint.resolve(endpoint_url, region)
+        url = urlsplit(self._endpoint.url)
+        self._host = url.netloc
+        self._functions = f"{url.path.rstrip('/')}/2015-03-31/functions"
+        self._timeout_s = timeout_s
+        self._wire = wire.Wire(
+            f"{url.scheme}://{url.netloc}",
+            connections,
+            connect_timeout_s or timeout_s,
+            self._endpoint.ca_bundle,
+            direct=self._endpoint.local,
+        )
+        self._signer: Signer | None = None
 
-    def invoke(self, function: str, event: Any) -> Answer:
+    def invoke(self, function: str, event: Any, *, tail: bool = True) -> Answer:
         """Call `function` with `event` and wait for its answer.
+
+        Args:
+            function: its name, or its ARN, with or without a qualifier.
+            event: JSON as bytes, which are sent as they are, or what is to be written as JSON.
+            tail: ask for the end of the log, which has the figures of `Report`.
 
         Raises:
             CallFailed: throttled, timed out, refused, or failed inside the function.
         """
-        payload = json.dumps(event).encode()
-        started = time.perf_counter()
+        payload = event if isinstance(event, bytes) else encode(event)
+        started_s = time.monotonic()
+        report = _NOTHING
+        value: Any = None
+        failed: tuple[str, str] | None = None
         try:
-            response = self._client.invoke(FunctionName=function, Payload=payload, LogType="Tail")
-            body = json.loads(response["Payload"].read())
-        except ClientError as error:
-            details = error.response.get("Error", {})
-            raise CallFailed(
-                details.get("Code", "ClientError"), details.get("Message", "")
-            ) from error
-        except (BotoCoreError, OSError, ValueError) as error:
-            raise CallFailed(type(error).__name__, str(error)) from error
-        wall_ms = (time.perf_counter() - started) * 1000
-        if "FunctionError" in response:
-            raise CallFailed(body.get("errorType", "Unhandled"), body.get("errorMessage", ""))
-        tail = base64.b64decode(response.get("LogResult", "")).decode(errors="replace")
-        report = parse_report(tail)
-        bring_up_ms = response["ResponseMetadata"]["HTTPHeaders"].get("x-bring-up-ms")
-        if bring_up_ms is not None:
-            report = replace(report, bring_up_ms=float(bring_up_ms))
-        return Answer(body, wall_ms, report)
+            request = self._request(function, payload, tail)
+            reply = self._wire.exchange(request, started_s + self._timeout_s)
+            report = _report(reply.headers)
+            failed = _failure(reply)
+            if failed is None:
+                value = decode(reply.body)
+        except (BotoCoreError, OSError, wire.Unreachable, wire.Closed, wire.NoAnswer) as error:
+            failed = self._kind(error), str(error) or type(error).__name__
+        except ValueError as error:
+            failed = "WrongAnswer", f"what came back is not JSON: {error}"
+        wall_ms = (time.monotonic() - started_s) * 1000
+        if failed is not None:
+            kind, message = failed
+            raise CallFailed(kind, message[:_LONGEST_MESSAGE], report, wall_ms)
+        return Answer(value, wall_ms, report)
+
+    def close(self) -> None:
+        """Hang up. Calls under way fail with ConnectionClosedError; there can be no more."""
+        self._wire.close()
+
+    def _request(self, function: str, payload: bytes, tail: bool) -> bytes:
+        """All bytes of a signed request."""
+        path = f"{self._functions}/{percent_encode(function)}/invocations"
+        headers = {"Content-Type": "application/json", "Host": self._host}
+        if tail:
+            headers["X-Amz-Log-Type"] = "Tail"
+        post = Post(path, headers, payload)
+        self._current_signer().sign(post)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in post.headers.items()])
+        return (
+            f"POST {self._wire.target(path)} HTTP/1.1\r\n{lines}User-Agent: lambda-burst\r\n"
+            f"Accept-Encoding: identity\r\nContent-Length: {len(payload)}\r\n\r\n"
+        ).encode() + payload
+
+    def _current_signer(self) -> Signer:
+        """A signer with the credentials that hold now."""
+        if self._endpoint.credentials is None:
+            raise NoCredentialsError()
+        credentials = self._endpoint.credentials.get_frozen_credentials()
+        signer = self._signer
+        if signer is None or signer.credentials != credentials:
+            signer = Signer(credentials, self._endpoint.service, self._endpoint.region)
+            self._signer = signer
+        return signer
+
+    def _kind(self, error: Exception) -> str:
+        """The short name of what kept a call from its answer, in botocore's words."""
+        if isinstance(error, wire.NoAnswer):
+            return "WrongAnswer"
+        if isinstance(error, wire.Unreachable):
+            return _unreachable(error.__cause__, through_proxy=self._wire.proxy_url is not None)
+        if isinstance(error, TimeoutError):
+            return "ReadTimeoutError"
+        if isinstance(error, BotoCoreError):
+            return type(error).__name__
+        return "ConnectionClosedError"
+
+
+def encode(event: Any) -> bytes:
+    """JSON of an event, in UTF-8 as it is: escapes would count against Lambda's limit in bytes."""
+    try:
+        return orjson.dumps(event)
+    except TypeError:  # a lone surrogate, keys that are numbers, integers beyond 64 bits
+        return json.dumps(event).encode()
+
+
+def decode(body: bytes) -> Any:
+    """What JSON says; all that the standard library takes for JSON is taken.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        try:
+            return json.loads(body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+def _report(headers: dict[bytes, bytes]) -> Report:
+    """What the headers of a reply tell of the invocation."""
+    report = _NOTHING
+    if encoded := headers.get(b"x-amz-log-result"):
+        with suppress(binascii.Error):  # no log is no reason to lose an answer
+            report = parse_report(base64.b64decode(encoded).decode(errors="replace"))
+    told = {name: headers[header] for header, name in _LOCAL_HEADERS.items() if header in headers}
+    return replace(report, **{k: _number(v) for k, v in told.items()}) if told else report
+
+
+def _failure(reply: wire.Reply) -> tuple[str, str] | None:
+    """Kind and message of a reply that is no answer; None if it is one."""
+    if not 200 <= reply.status < 300:
+        return _refusal(reply)
+    if b"x-amz-function-error" in reply.headers:
+        return function_error(reply.body)
+    return None
+
+
+def function_error(body: bytes) -> tuple[str, str]:
+    """Kind and message of an error inside a function, whose body can be anything at all."""
+    try:
+        error = decode(body)
+    except ValueError:
+        error = None
+    if not isinstance(error, dict):
+        return "Unhandled", body[:_LONGEST_MESSAGE].decode(errors="replace")
+    return str(error.get("errorType") or "Unhandled"), str(error.get("errorMessage") or "")
+
+
+def _refusal(reply: wire.Reply) -> tuple[str, str]:
+    """Code and message of an error of the API, as botocore reads them."""
+    headers = {name.decode("latin-1"): x.decode("latin-1") for name, x in reply.headers.items()}
+    received = {"status_code": reply.status, "headers": headers, "body": reply.body}
+    try:
+        error = _ERRORS.parse(received, None)["Error"]  # type: ignore[arg-type]
+        kind, message = error["Code"], error["Message"]
+    except Exception:  # botocore takes for granted that the body is an object
+        kind, message = headers.get("x-amzn-errortype"), reply.body.decode(errors="replace")
+    return str(kind or reply.status), str(message or "")
+
+
+def _unreachable(cause: BaseException | None, through_proxy: bool) -> str:
+    """Why no connection came about, in botocore's words."""
+    if isinstance(cause, (TimeoutError, urllib3.exceptions.ConnectTimeoutError)):
+        return "ConnectTimeoutError"
+    if isinstance(cause, (ssl.SSLError, urllib3.exceptions.SSLError)):
+        return "SSLError"
+    if through_proxy:
+        return "ProxyConnectionError"
+    return "EndpointConnectionError"
