@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,27 +159,74 @@ def test_a_dry_run_calls_nothing(api: Any) -> None:
     assert invoke(api)["Payload"]["calls"] == before + 1
 
 
-def test_an_event_is_accepted_at_once_and_run_later(api: Any, tmp_path: Path) -> None:
-    renew(api)
-    started = time.perf_counter()
-    event = {"start": ["touch", str(tmp_path / "done")], "sleep": 0.1}
-    for _ in range(LIMIT + 2):  # beyond the limit they wait their turn
-        answer = api.invoke(
-            FunctionName="Obedient", InvocationType="Event", Payload=json.dumps(event).encode()
-        )
-        assert answer["StatusCode"] == 202
-        assert answer["Payload"].read() == b""
-    assert time.perf_counter() - started < 0.5
-    deadline = time.monotonic() + 5
-    while not (tmp_path / "done").exists():
-        assert time.monotonic() < deadline
+def status(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+def until_events_are_done(url: str, within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while status(url)["events"]:
+        assert time.monotonic() < deadline, "accepted events have stalled"
         time.sleep(0.02)
-    while True:  # the queued ones use up the limit until they are done
+
+
+@pytest.fixture
+def mailbox() -> Iterator[socket.socket]:
+    """Where a function can say that it runs."""
+    with socket.socket(type=socket.SOCK_DGRAM) as inside:
+        inside.bind(("127.0.0.1", 0))
+        inside.settimeout(5)
+        yield inside
+
+
+def post(api: Any, event: object) -> str:
+    """Call asynchronously; the request id."""
+    payload = json.dumps(event).encode()
+    answer = api.invoke(FunctionName="Obedient", InvocationType="Event", Payload=payload)
+    assert answer["StatusCode"] == 202
+    assert answer["Payload"].read() == b""
+    return str(answer["ResponseMetadata"]["RequestId"])
+
+
+def test_an_event_is_accepted_at_once_and_run_later(
+    url: str, api: Any, mailbox: socket.socket
+) -> None:
+    started = time.perf_counter()
+    event = {"tell": mailbox.getsockname()[1], "sleep": 0.1}
+    posted = {post(api, event) for _ in range(8 * LIMIT)}
+    assert time.perf_counter() - started < 1
+    assert {mailbox.recv(100).decode() for _ in posted} == posted, "all ran, though none waited"
+    until_events_are_done(url)
+
+
+def test_accepted_events_run_although_callers_take_every_room(
+    url: str, api: Any, mailbox: socket.socket
+) -> None:
+    stop = threading.Event()
+    calls = {"answered": 0, "throttled": 0}
+
+    def hammer() -> None:
+        while not stop.is_set():
+            try:
+                invoke(api, event={"sleep": 0.01})
+                calls["answered"] += 1
+            except ClientError as error:
+                assert error.response["Error"]["Code"] == "TooManyRequestsException"
+                calls["throttled"] += 1
+
+    with ThreadPoolExecutor(2 * LIMIT) as pool:
+        callers = [pool.submit(hammer) for _ in range(2 * LIMIT)]
+        posted = {post(api, {"tell": mailbox.getsockname()[1]}) for _ in range(40)}
         try:
-            invoke(api)
-            break
-        except ClientError:
-            time.sleep(0.05)
+            ran = [mailbox.recv(100).decode() for _ in posted]
+        finally:
+            stop.set()
+        for caller in callers:
+            caller.result()
+    assert sorted(ran) == sorted(posted), "each once"
+    assert calls["answered"] and calls["throttled"]
+    until_events_are_done(url)
 
 
 # Functions that fail.
@@ -213,7 +263,24 @@ def test_a_crash_is_an_exit_error_and_the_next_call_a_cold_start(
         "errorType": "Runtime.ExitError",
         "errorMessage": f"RequestId: {request_id} Error: {reason}",
     }
-    assert invoke(api)["Payload"]["calls"] == 1
+    after = invoke(api)
+    report = parse_report(after["LogResult"])
+    assert after["Payload"]["calls"] == 1
+    assert report.init_ms is None, "it is initialised anew inside the invocation"
+    assert report.duration_ms and report.duration_ms > 10
+    assert report.billed_ms == pytest.approx(report.duration_ms + 0.5, abs=0.52)
+    assert "x-bring-up-ms" not in after["ResponseMetadata"]["HTTPHeaders"]
+
+
+def test_a_runtime_whose_connection_is_lost_is_replaced(api: Any) -> None:
+    renew(api)
+    frozen = invoke(api, event={"freeze": True})["Payload"]["pid"]
+    time.sleep(0.3)
+    started = time.perf_counter()
+    after = invoke(api)["Payload"]
+    assert after["calls"] == 1
+    assert after["pid"] != frozen
+    assert time.perf_counter() - started < 2, "and not by a time-out"
 
 
 def test_a_timeout_kills_the_function_and_what_it_started(api: Any) -> None:

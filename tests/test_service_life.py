@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -11,7 +12,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from bench.lambdas.local import cpu, service
 from bench.lambdas.local.cpu import CpuShares, quota_us
 from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.template import read
-from flink_job.offload.client import LambdaClient
+from flink_job.offload.client import CallFailed, LambdaClient
 from flink_job.offload.endpoint import lambda_api
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
@@ -33,7 +36,7 @@ SERVE = [sys.executable, "-m", "bench.cli", "serve", "--port=0", f"--template={T
 PARENT = f"""
 import time
 from bench.lambdas.target import local_service
-from flink_job.offload.client import LambdaClient
+from flink_job.offload.client import CallFailed, LambdaClient, lambda_api
 with local_service("--template={TEMPLATE}") as url:
     print(url, LambdaClient(url, None).invoke("Obedient", {{}}).value["pid"], flush=True)
     time.sleep(60)
@@ -55,6 +58,11 @@ def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 def call(url: str, event: object = None, function: str = "Obedient") -> dict[str, Any]:
     value: dict[str, Any] = LambdaClient(url, None).invoke(function, event or {}).value
     return value
+
+
+def status(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
 
 
 def eventually(holds: Callable[[], bool], within_s: float = 5) -> None:
@@ -97,6 +105,55 @@ def test_a_signal_ends_it_and_leaves_nothing(number: signal.Signals) -> None:
     eventually(lambda: not any(map(runs, children)))
     assert not listens(url)
     assert not control_groups(process.pid)
+
+
+def test_ending_hangs_up_and_tells_whoever_waits() -> None:
+    with serving() as (process, url):
+        call(url)
+        idle = socket.create_connection(("127.0.0.1", int(url.rsplit(":")[-1])), timeout=5)
+        with ThreadPoolExecutor() as pool, closing(idle):
+            waiting = pool.submit(call, url, {"sleep": 4})
+            time.sleep(0.5)
+            started = time.perf_counter()
+            process.terminate()
+            with pytest.raises(CallFailed, match=r"ServiceException: .* is ending"):
+                waiting.result()
+            assert idle.recv(1) == b""
+            assert process.wait(5) == 0
+            assert time.perf_counter() - started < 3
+
+
+def test_events_that_keep_failing_are_tried_three_times_and_told(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with (
+        serving("--retry-delays=0.1,0.2", "--max-concurrency=1") as (_, url),
+        socket.socket(type=socket.SOCK_DGRAM) as inside,
+    ):
+        inside.bind(("127.0.0.1", 0))
+        inside.settimeout(5)
+        event = {"tell": inside.getsockname()[1], "raise": "bad luck"}
+        answer = lambda_api(url, None).invoke(
+            FunctionName="Obedient", InvocationType="Event", Payload=json.dumps(event).encode()
+        )
+        request_id = answer["ResponseMetadata"]["RequestId"]
+        ran = [(inside.recv(100).decode(), time.perf_counter()) for _ in range(3)]
+        assert {x for x, _ in ran} == {request_id}
+        assert ran[1][1] - ran[0][1] > 0.1
+        assert ran[2][1] - ran[1][1] > 0.2
+        eventually(lambda: status(url)["events"] == 0)
+    assert capfd.readouterr().err == (
+        f"event {request_id} for Obedient given up after 3 attempts: ValueError: bad luck\n"
+    )
+
+
+def test_events_that_are_not_done_at_the_end_are_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving("--max-concurrency=1") as (_, url):
+        for _ in range(3):
+            lambda_api(url, None).invoke(
+                FunctionName="Obedient", InvocationType="Event", Payload=b'{"sleep": 4}'
+            )
+    assert capfd.readouterr().err == "3 accepted events have not come to their end\n"
 
 
 def test_a_killed_parent_ends_it_and_leaves_nothing() -> None:
@@ -152,6 +209,58 @@ def test_a_taken_port_and_a_missing_template_are_told_in_one_line() -> None:
 # Resources.
 
 
+def test_the_cpu_of_all_environments_is_counted_ended_ones_included() -> None:
+    with serving() as (_, url):
+        before = status(url)["functions_cpu_s"]
+        call(url, {"spin": 0.3})
+        running = status(url)
+        environment = call(url)["pid"]
+        lambda_api(url, None).update_function_configuration(FunctionName="Obedient", Timeout=4)
+        eventually(lambda: not psutil.pid_exists(environment))
+        ended = status(url)
+        assert running["functions_cpu_s"] - before > 0.29
+        assert ended["functions_cpu_s"] >= running["functions_cpu_s"] - 0.02
+        assert ended["environments_started"] == 1
+        assert (running["environments"], ended["environments"]) == (1, 0)
+        assert 0 < ended["service_cpu_s"] < 5
+
+
+def test_time_that_a_quota_made_functions_wait_is_counted() -> None:
+    with serving("--memory=256") as (process, url):
+        if not control_groups(process.pid):
+            pytest.skip("no cgroup here that we may write")
+        before = status(url)["functions_throttled_s"]
+        call(url, {"spin": 0.1})
+        assert status(url)["functions_throttled_s"] - before > 0.2
+
+
+def test_a_failure_after_the_fork_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked: list[int] = []
+
+    def full(pid: int) -> int:
+        forked.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def invoke() -> None:
+        shares = CpuShares.open()
+        functions = [x for x in read(TEMPLATE) if x.name == "Obedient"]
+        running = service.Service(functions, shares, max_concurrency=1, idle_timeout_s=60)
+        try:
+            with monkeypatch.context() as patched, pytest.raises(OSError, match="Too many"):
+                patched.setattr(os, "pidfd_open", full)
+                await running.invoke(running.pools["Obedient"], Invocation("1", b"{}", "arn"))
+            assert not running.pools["Obedient"].environments
+            again = await running.invoke(running.pools["Obedient"], Invocation("2", b"{}", "arn"))
+            assert again.outcome.status is None
+        finally:
+            await running.close()
+
+    asyncio.run(invoke())
+    assert forked
+    assert not psutil.pid_exists(forked[0])
+    assert not control_groups(os.getpid())
+
+
 def test_it_stays_under_80_mb() -> None:
     with serving() as (process, url):
         call(url, {"text": "x" * 6_000_000})
@@ -188,22 +297,29 @@ def test_an_init_over_its_time_is_tried_again_within_the_call(
 ) -> None:
     monkeypatch.setattr(service, "INIT_TIMEOUT_S", 0.3)
 
-    async def invoke() -> service.Result:
+    async def invoke() -> list[service.Result]:
         shares = CpuShares.open()
         functions = [x for x in read(TEMPLATE) if x.name == "SlowInit"]
         running = service.Service(functions, shares, max_concurrency=1, idle_timeout_s=60)
         try:
             pool = running.pools["SlowInit"]
             running.update(pool, timeout_s=1)
-            return await running.invoke(pool, Invocation("some-id", b"{}", "some-arn"))
+            return [
+                await running.invoke(pool, Invocation(request_id, b"{}", "some-arn"))
+                for request_id in ("first", "second")
+            ]
         finally:
             await running.close()
 
-    result = asyncio.run(invoke())
-    assert result.outcome.status == "timeout"
-    assert json.loads(result.outcome.body)["errorType"] == "Sandbox.Timedout"
-    assert result.outcome.duration_ms == pytest.approx(1000, abs=100)
-    log = result.log_tail.decode()
+    first, second = asyncio.run(invoke())
+    for result in (first, second):
+        assert result.outcome.status == "timeout"
+        assert json.loads(result.outcome.body)["errorType"] == "Sandbox.Timedout"
+        assert result.outcome.duration_ms == pytest.approx(1000, abs=100)
+    assert first.bring_up_ms == pytest.approx(300, abs=100), "the part outside of its duration"
+    assert second.bring_up_ms is None, "the environment is to be reset, so init is inside at once"
+    assert b"INIT_REPORT" not in second.log_tail
+    log = first.log_tail.decode()
     assert re.match(r"INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: init\tStatus: timeout", log)
     assert "Init Duration" not in log.splitlines()[-1]
     assert not control_groups(os.getpid())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.lambdas.local import http
 from bench.lambdas.local.http import Connection, Request, Response
 from bench.lambdas.local.logs import Report, init_report, tail
 from bench.lambdas.local.runtimes import RUNTIMES, command, surroundings
@@ -121,7 +122,7 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
-        self.closed = False
+        self.closed = self.paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -129,9 +130,16 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def pause_reading(self) -> None:
+        self.paused = True
 
-def speak(*chunks: bytes, max_body: int = 100) -> tuple[list[Request], Wire]:
-    """Requests seen and what was answered; requests to /later are answered in a later turn."""
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+def speak(*chunks: bytes | None, max_body: int = 100) -> tuple[list[Request], Wire]:
+    """Requests seen and what was answered; requests to /later are answered in a later turn. None
+    among the chunks is the end of what the client sends."""
     seen: list[Request] = []
     wire = Wire()
 
@@ -149,8 +157,13 @@ def speak(*chunks: bytes, max_body: int = 100) -> tuple[list[Request], Wire]:
         connection = Connection(handle, max_body)
         connection.connection_made(wire)
         for chunk in chunks:
-            connection.data_received(chunk)
+            if chunk is not None:
+                connection.data_received(chunk)
+            elif not connection.eof_received():
+                wire.close()
         await asyncio.sleep(0.05)
+        connection.connection_lost(None)
+        await asyncio.sleep(0.02)
 
     asyncio.run(talk())
     return seen, wire
@@ -191,3 +204,52 @@ def test_connection_close_is_honoured() -> None:
     _, wire = speak(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert b"Connection: close" in wire.written
     assert wire.closed
+
+
+def test_a_client_that_closes_its_half_is_still_answered() -> None:
+    seen, wire = speak(b"GET /later HTTP/1.1\r\n\r\n", None)
+    assert [x.path for x in seen] == ["/later"]
+    assert wire.written.endswith(b"/later")
+    assert wire.closed
+    _, wire = speak(b"GET /later HTTP/1.1\r\nHos", None)
+    assert wire.closed
+    assert not wire.written
+
+
+def test_a_request_that_does_not_come_to_its_end_is_timed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 0.02)
+    for beginning in (b"G", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nab"):
+        seen, wire = speak(beginning)
+        assert not seen
+        assert wire.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert wire.closed
+    _, wire = speak(b"GET / HTTP/1.1\r\n\r\n")
+    assert not wire.closed, "an idle connection may stay"
+
+
+def test_a_head_without_end_is_refused() -> None:
+    line = b"x: " + b"y" * 1000 + b"\r\n"
+    _, wire = speak(b"GET / HTTP/1.1\r\n", *[line] * 70)
+    assert wire.written.startswith(b"HTTP/1.1 431 ")
+    assert wire.closed
+    seen, wire = speak(*[b"GET / HTTP/1.1\r\n" + line * 60 + b"\r\n"] * 3)
+    assert len(seen) == 3, "each request has a head of its own"
+
+
+def test_requests_are_not_read_ahead_without_end() -> None:
+    seen, wire = speak(*[b"GET /later HTTP/1.1\r\n\r\n"] * 20)
+    assert wire.paused
+    assert len(seen) < 20
+
+
+def test_what_is_no_target_or_wants_another_protocol_does_no_harm() -> None:
+    for request in (
+        b"OPTIONS * HTTP/1.1\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+    ):
+        _, wire = speak(request, b"more")
+        assert wire.written.startswith(b"HTTP/1.1 ")

@@ -34,6 +34,23 @@ class Sizes(click.ParamType):
         return tuple(sizes)
 
 
+class Seconds(click.ParamType):
+    """Seconds, none of them negative, separated by commas; an empty text is none at all."""
+
+    name = "S,S,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        try:
+            seconds = tuple(float(x) for x in value.split(",") if x)
+        except (ValueError, AttributeError):
+            seconds = (-1.0,)
+        if not all(0 <= x < float("inf") for x in seconds):
+            self.fail(f"{value!r} is not a list of seconds, such as 60,120", param, ctx)
+        return seconds
+
+
 def languages_argument(function: Callable[..., None]) -> Callable[..., None]:
     """The argument LANG…, all languages by default."""
     return click.argument(

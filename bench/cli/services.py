@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from bench.cli.options import Seconds
+
 
 @click.command()
 @click.option("--port", default=3001, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
@@ -20,6 +22,13 @@ import click
 @click.option("--max-concurrency", default=10, show_default=True, help="Calls at once, then 429.")
 @click.option("--memory", type=click.IntRange(128, 10_240), help="Of every function, in MB.")
 @click.option("--idle-timeout", default=600.0, show_default=True, help="Seconds, then it ends.")
+@click.option(
+    "--retry-delays",
+    type=Seconds(),
+    default="60,120",
+    show_default=True,
+    help="Seconds before each further attempt at an asynchronous call that failed.",
+)
 @click.option("--with-parent", is_flag=True, help="End when standard input closes.")
 def serve(
     port: int,
@@ -28,6 +37,7 @@ def serve(
     max_concurrency: int,
     memory: int | None,
     idle_timeout: float,
+    retry_delays: tuple[float, ...],
     with_parent: bool,
 ) -> None:
     """Serve the functions here: AWS's Lambda API in front of real runtimes, until Ctrl-C.
@@ -49,8 +59,10 @@ def serve(
             port=port,
             max_concurrency=max_concurrency,
             idle_timeout_s=idle_timeout,
+            retry_delays_s=retry_delays,
             with_parent=with_parent,
             say=click.echo,
+            tell=lambda line: click.echo(line, err=True),
         )
     except TemplateError as error:
         raise click.ClickException(str(error)) from error

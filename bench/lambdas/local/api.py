@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, unquote
 
 from bench.lambdas.local.environment import Invocation
+from bench.lambdas.local.events import TooManyRequests
 from bench.lambdas.local.http import Request, Response
 from bench.lambdas.local.runtimes import REGION, RuntimeMissing
-from bench.lambdas.local.service import Pool, Service, TooManyRequests
+from bench.lambdas.local.service import Ending, Pool, Service
 
 REQUEST_LIMIT_BYTES = 6_291_456  # of a synchronous invocation
 EVENT_LIMIT_BYTES = 1_048_576  # of an asynchronous one
@@ -50,8 +51,9 @@ class ApiError(Exception):
 class LambdaApi:
     """Answers requests to the Lambda API from a service.
 
-    Headers beyond AWS's: `X-Bring-Up-Ms` on an invocation that had to wait for a new environment,
-    from the decision to start it to its first `next`.
+    Headers beyond AWS's: `X-Bring-Up-Ms` on an invocation that had to wait for a new environment
+    before its own time (`Duration`) began: from the decision to start it to its first `next`. An
+    init inside the invocation is in `Duration` alone.
     """
 
     def __init__(self, service: Service) -> None:
@@ -63,9 +65,10 @@ class LambdaApi:
             response = await self._route(request, request_id)
         except ApiError as error:
             response = error.response()
-        except (OSError, RuntimeMissing) as error:
+        except (OSError, RuntimeMissing, Ending) as error:
+            words = str(error) or "the local Lambda service is ending"
             response = ApiError(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "ServiceException", str(error)
+                HTTPStatus.INTERNAL_SERVER_ERROR, "ServiceException", words
             ).response()
         headers = {"x-amzn-RequestId": request_id, **response.headers}
         return Response(response.status, response.body, headers)
@@ -98,6 +101,8 @@ class LambdaApi:
             "cpu_share_enforced": shares is not None,
             "cpu_share": str(shares) if shares else None,
             "max_concurrency": self._service.max_concurrency,
+            "events": len(self._service.events),
+            **self._service.usage(),
         }
 
     def _find(self, name: str, request: Request) -> Pool:
@@ -135,7 +140,7 @@ class LambdaApi:
             case "RequestResponse":
                 return await self._wait_for(pool, invocation, request)
             case "Event":
-                self._service.enqueue(pool, invocation)
+                self._service.events.accept(pool, invocation)
                 return Response(HTTPStatus.ACCEPTED)
             case "DryRun":
                 return Response(HTTPStatus.NO_CONTENT)
@@ -154,7 +159,7 @@ class LambdaApi:
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "TooManyRequestsException",
                 "Rate Exceeded.",
-                "ConcurrentInvocationLimitExceeded",
+                TooManyRequests.reason,
             ) from None
         headers = {"X-Amz-Executed-Version": "$LATEST"}
         if result.outcome.status:

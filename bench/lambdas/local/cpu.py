@@ -43,6 +43,19 @@ class Group:
             (folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
             (folder / "cpu.cfs_quota_us").write_text(str(quota_us(memory_mb)))
 
+    def kill(self) -> None:
+        """End what runs in it, also what has left its process group."""
+        _kill_all(self._folder)
+
+    def throttled_s(self) -> float:
+        """Time that its processes could have run and had no quota left."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            stat = dict(x.split() for x in (self._folder / "cpu.stat").read_text().splitlines())
+            if "throttled_time" in stat:  # v1, ns
+                return int(stat["throttled_time"]) / 1e9
+            return int(stat["throttled_usec"]) / 1e6
+        return 0.0
+
     async def remove(self) -> None:
         """Remove the group; the last of its killed processes may take a moment to be gone."""
         for _ in range(500):
@@ -117,7 +130,13 @@ def _remove(folder: Path) -> None:
     """Remove a service's folder and its groups, with whatever still runs in them."""
     with contextlib.suppress(OSError):
         for group in (path for path in folder.iterdir() if path.is_dir()):
-            for pid in (group / "cgroup.procs").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+            _kill_all(group)
             group.rmdir()
         folder.rmdir()
+
+
+def _kill_all(group: Path) -> None:
+    with contextlib.suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)

@@ -20,7 +20,7 @@ from http import HTTPStatus
 
 from bench.lambdas.local import runtimes
 from bench.lambdas.local.cpu import CpuShares, Group
-from bench.lambdas.local.http import Connection, Request, Response
+from bench.lambdas.local.http import Listener, Request, Response
 from bench.lambdas.local.logs import TAIL_BYTES
 from bench.lambdas.local.template import Function
 
@@ -116,7 +116,8 @@ class Environment:
         self._started_for = ""
         self._killed = False
         self._group: Group | None = None
-        self._server: asyncio.Server | None = None
+        self._throttled_s = 0.0
+        self._runtime_api: Listener | None = None
         self._output = bytearray()
         self._measured_at = 0.0
         self._output_fd = self._exit_fd = self._memory_fd = -1
@@ -129,6 +130,17 @@ class Environment:
     def alive(self) -> bool:
         return self._process is not None and self._process.returncode is None and not self._killed
 
+    @property
+    def pid(self) -> int | None:
+        """Of its process while that runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    def throttled_s(self) -> float:
+        """Time that its CPU quota has made it wait, seconds."""
+        if self._group:
+            self._throttled_s = self._group.throttled_s()
+        return self._throttled_s
+
     async def start(self, request_id: str, timeout_s: float) -> Init:
         """Start the process for an invocation and wait for its first `next`, at most `timeout_s`.
 
@@ -140,6 +152,7 @@ class Environment:
         try:
             await self._spawn()
         except BaseException:
+            self._end_process()
             await self._clean_up()
             raise
         try:
@@ -167,6 +180,13 @@ class Environment:
             waiting.set_result(self._deliver())
         return await outcome
 
+    async def exit_error(self, request_id: str) -> Outcome:
+        """What an invocation comes to whose environment ended before it took it."""
+        await self.ended
+        return Outcome(
+            _exit_error(request_id, self._process.returncode if self._process else 0), 0.0, "error"
+        )
+
     def take_output(self) -> bytes:
         """The last 4 KB that the process wrote to stdout and stderr since this was last called."""
         self._read_output()
@@ -185,11 +205,11 @@ class Environment:
 
     async def _spawn(self) -> None:
         command = runtimes.command(self.function)
-        self._server = await self._loop.create_server(
-            lambda: Connection(self._handle, RESPONSE_LIMIT_BYTES), "127.0.0.1", 0
+        self._runtime_api = await Listener.open(
+            self._handle, RESPONSE_LIMIT_BYTES, lost=self._hung_up
         )
-        port = self._server.sockets[0].getsockname()[1]
-        variables = runtimes.surroundings(self.function, f"127.0.0.1:{port}", self._name)
+        address = f"127.0.0.1:{self._runtime_api.port}"
+        variables = runtimes.surroundings(self.function, address, self._name)
         self._output_fd, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write_end, True)
         joins_fd = -1
@@ -219,12 +239,7 @@ class Environment:
         self._loop.add_reader(self._output_fd, self._read_output)
 
     def _exited(self) -> None:
-        assert self._process is not None
-        self._loop.remove_reader(self._exit_fd)
-        with contextlib.suppress(ProcessLookupError):  # its children; it is still a zombie itself
-            os.killpg(self._process.pid, signal.SIGKILL)
-        code = self._process.wait()
-        self._loop.remove_reader(self._output_fd)
+        code = self._end_process()
         self._read_output()
         if self._timer:
             self._timer.cancel()
@@ -236,15 +251,30 @@ class Environment:
             self._assigned = None
         self._cleaning = self._loop.create_task(self._clean_up())  # kept: tasks are weakly held
 
+    def _end_process(self) -> int:
+        """See to it that neither the process nor anything it started runs; its exit code."""
+        for fd in (self._exit_fd, self._output_fd):
+            if fd >= 0:
+                self._loop.remove_reader(fd)
+        if self._process is None:
+            return 0
+        with contextlib.suppress(ProcessLookupError):  # an ended one is still a zombie
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._group:
+            self._group.kill()
+        return self._process.wait()
+
     async def _clean_up(self) -> None:
-        if self._server:
-            self._server.close()
+        if self._runtime_api:
+            self._runtime_api.close()
         for fd in (self._output_fd, self._exit_fd, self._memory_fd):
             if fd >= 0:
                 os.close(fd)
         self._output_fd = self._exit_fd = self._memory_fd = -1
         if self._group:
-            await self._group.remove()
+            self.throttled_s()
+            group, self._group = self._group, None
+            await group.remove()
         self.ended.set_result(None)
         self._on_end(self)
 
@@ -294,6 +324,14 @@ class Environment:
         else:
             self._finish(request.body)
         return _ACCEPTED
+
+    def _hung_up(self) -> None:
+        """The runtime's connection is gone while it waits for work: it will take none any more."""
+        self._next = None
+        if self._running:  # given to it in this very moment, and not sent
+            self._running[1].set_exception(Undelivered())
+            self._running = None
+        self.kill()
 
     def _init_ended(self, error: bytes | None = None) -> None:
         if not self._initialised.done():

@@ -13,7 +13,7 @@ import uvloop
 
 from bench.lambdas.local.api import REQUEST_LIMIT_BYTES, LambdaApi
 from bench.lambdas.local.cpu import CpuShares
-from bench.lambdas.local.http import Connection
+from bench.lambdas.local.http import Listener
 from bench.lambdas.local.service import Service
 from bench.lambdas.local.template import Function
 
@@ -24,26 +24,35 @@ def serve(
     port: int,
     max_concurrency: int,
     idle_timeout_s: float,
+    retry_delays_s: Sequence[float],
     with_parent: bool,
     say: Callable[[str], object],
+    tell: Callable[[str], object],
 ) -> None:
     """Serve `functions` on 127.0.0.1:`port` (0: any free one) until SIGINT or SIGTERM, or until
     standard input closes if `with_parent`. Nothing is left then.
 
-    Says first where it listens.
+    Args:
+        retry_delays_s: before each further attempt at an event whose function failed.
+        say: is given what there is; first of all, where it listens.
+        tell: is given what went wrong behind the callers' backs.
 
     Raises:
         OSError: the port is taken.
     """
+
+    def service() -> Service:
+        return Service(
+            functions, CpuShares.open(), max_concurrency, idle_timeout_s, retry_delays_s, tell
+        )
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(functions, port, max_concurrency, idle_timeout_s, with_parent, say))
+        runner.run(_serve(service, port, with_parent, say))
 
 
 async def _serve(
-    functions: Sequence[Function],
+    open_service: Callable[[], Service],
     port: int,
-    max_concurrency: int,
-    idle_timeout_s: float,
     with_parent: bool,
     say: Callable[[str], object],
 ) -> None:
@@ -53,25 +62,27 @@ async def _serve(
         loop.add_signal_handler(number, told_to_end.set)
     if with_parent:
         loop.add_reader(sys.stdin.fileno(), _read_until_closed, loop, told_to_end)
-    service = Service(functions, CpuShares.open(), max_concurrency, idle_timeout_s)
+    service = open_service()
     api = LambdaApi(service)
     expiry = loop.create_task(service.expire_idle())
+    listener: Listener | None = None
     try:
-        server = await loop.create_server(
-            lambda: Connection(api.handle, REQUEST_LIMIT_BYTES), "127.0.0.1", port
-        )
-        port = server.sockets[0].getsockname()[1]
-        say(f"Lambda API on http://127.0.0.1:{port}")
-        for line in _description(functions, service):
+        listener = await Listener.open(api.handle, REQUEST_LIMIT_BYTES, port)
+        say(f"Lambda API on http://127.0.0.1:{listener.port}")
+        for line in _description(service):
             say(line)
         await told_to_end.wait()
-        server.close()
+        listener.refuse_new()
     finally:
         expiry.cancel()
         await service.close()
+        if listener:
+            await listener.answered(within_s=1)
+            listener.close()
 
 
-def _description(functions: Sequence[Function], service: Service) -> list[str]:
+def _description(service: Service) -> list[str]:
+    functions = [pool.function for pool in service.pools.values()]
     lines = [
         f"  {x.name:<20} {x.runtime:<12} {x.memory_mb:>6} MB {x.timeout_s:>4} s  {x.handler}"
         for x in functions

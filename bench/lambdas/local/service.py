@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import resource
 import time
 import uuid
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
 
 from bench.lambdas.local import logs
 from bench.lambdas.local.cpu import CpuShares
 from bench.lambdas.local.environment import Environment, Invocation, Outcome, Undelivered
+from bench.lambdas.local.events import RETRY_DELAYS_S, Events, TooManyRequests
 from bench.lambdas.local.template import Function
 
 INIT_TIMEOUT_S = 10.0  # of AWS's init phase
 
 
-class TooManyRequests(Exception):
-    """As many invocations run as may; none at the end."""
+class Ending(Exception):
+    """The service is told to end and takes no more."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,11 +40,12 @@ class Result:
 class _Obtained:
     """An environment for an invocation and, where it was started for it, how that went.
 
-    `init_ms` is None where init is no phase of its own. After a `failure` there is nothing to
-    invoke.
+    `init_ms` is None where init is no phase of its own, and `bring_up_ms` is what the caller waited
+    before the invocation's own time began. After a `failure` there is nothing to invoke.
     """
 
     environment: Environment
+    new: bool = False
     log: bytes = b""
     init_ms: float | None = None
     bring_up_ms: float | None = None
@@ -49,13 +54,18 @@ class _Obtained:
 
 @dataclass
 class Pool:
-    """A function and its environments; of the `idle` ones, the last used is last."""
+    """A function and its environments; of the `idle` ones, the last used is last.
+
+    Where a process ended by itself (a crash, a time-out), AWS keeps the place and initialises anew
+    inside the next invocation: `to_reset` says since when (monotonic seconds) each waits for that.
+    """
 
     function: Function
     updated_at: float = field(default_factory=time.time)
     revision: str = field(default_factory=lambda: str(uuid.uuid4()))
     environments: set[Environment] = field(default_factory=set)
     idle: list[Environment] = field(default_factory=list)
+    to_reset: list[float] = field(default_factory=list)
 
     def take(self) -> Environment | None:
         """An idle environment; rather one that waits than one still on its way to its `next`."""
@@ -72,11 +82,21 @@ class Pool:
         elif environment.alive:
             environment.idle_since = time.monotonic()
             self.idle.append(environment)
+        else:
+            self.to_reset.append(time.monotonic())
 
     def forget(self, environment: Environment) -> None:
         self.environments.discard(environment)
-        if environment in self.idle:
+        if environment in self.idle:  # it ended by itself
             self.idle.remove(environment)
+            self.to_reset.append(time.monotonic())
+
+    def end_idle(self, oldest: float) -> None:
+        """End what has been idle since before `oldest` (monotonic seconds)."""
+        for environment in [x for x in self.idle if x.idle_since < oldest]:
+            self.idle.remove(environment)
+            environment.kill()
+        self.to_reset = [x for x in self.to_reset if x >= oldest]
 
 
 class Service:
@@ -85,6 +105,8 @@ class Service:
     Args:
         max_concurrency: invocations that may run at once, over all functions.
         idle_timeout_s: how long an environment may wait for its next invocation.
+        retry_delays_s: before each further attempt at an event whose function failed.
+        tell: is given a line about each event that was accepted and is given up.
     """
 
     def __init__(
@@ -93,67 +115,65 @@ class Service:
         shares: CpuShares | None,
         max_concurrency: int,
         idle_timeout_s: float,
+        retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.pools = {function.name: Pool(function) for function in functions}
         self.shares = shares
         self.max_concurrency = max_concurrency
+        self.events = Events(self._begin, retry_delays_s, tell)
         self._idle_timeout_s = idle_timeout_s
         self._closed = False
         self._in_flight = 0
-        self._events: deque[tuple[Pool, Invocation]] = deque()
-        self._event_tasks: set[asyncio.Task[Result]] = set()
+        self._throttled_s = 0.0  # of environments that have ended
         self._numbers = itertools.count(1)
+        self.started = 0
 
     async def invoke(self, pool: Pool, invocation: Invocation) -> Result:
         """Run one invocation in an environment that has no other.
 
         Raises:
             TooManyRequests: `max_concurrency` invocations are running.
+            Ending: the service ends before it is done.
             RuntimeMissing, OSError: no environment could be started.
         """
-        if self._in_flight >= self.max_concurrency:
-            raise TooManyRequests
-        self._in_flight += 1
-        try:
-            while True:
-                obtained = await self._obtain(pool, invocation)
-                try:
-                    outcome = obtained.failure or await obtained.environment.invoke(invocation)
-                except Undelivered:
-                    continue
-                pool.give_back(obtained.environment)
-                return _result(obtained, invocation, outcome)
-        finally:
-            self._in_flight -= 1
-            self._run_events()
-
-    def enqueue(self, pool: Pool, invocation: Invocation) -> None:
-        """Run an invocation that nobody waits for, as soon as there is room. It is not retried."""
-        self._events.append((pool, invocation))
-        self._run_events()
+        return await self._begin(pool, invocation)
 
     def update(self, pool: Pool, **changes: object) -> None:
         """Change a function's configuration. Its environments end, busy ones after answering."""
         pool.function = dataclasses.replace(pool.function, **changes)  # type: ignore[arg-type]
         pool.updated_at, pool.revision = time.time(), str(uuid.uuid4())
-        for environment in pool.idle:
-            environment.kill()
-        pool.idle.clear()
+        pool.end_idle(float("inf"))
 
     async def expire_idle(self) -> None:
         """End environments that have been idle for too long; runs for ever."""
         while True:
             await asyncio.sleep(min(1.0, self._idle_timeout_s / 4))
-            oldest = time.monotonic() - self._idle_timeout_s
             for pool in self.pools.values():
-                for environment in [x for x in pool.idle if x.idle_since < oldest]:
-                    pool.idle.remove(environment)
-                    environment.kill()
+                pool.end_idle(time.monotonic() - self._idle_timeout_s)
+
+    def usage(self) -> dict[str, float]:
+        """What was used so far: CPU seconds of all environments that ever ran, their init and the
+        processes that they waited for included; time that their quotas made them wait; CPU seconds
+        of this process; environments started, and those that run."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        functions_s, throttled_s = ended.ru_utime + ended.ru_stime, self._throttled_s
+        running = [x for pool in self.pools.values() for x in pool.environments]
+        for environment in running:
+            functions_s += _cpu_s(environment.pid)
+            throttled_s += environment.throttled_s()
+        return {
+            "functions_cpu_s": functions_s,
+            "functions_throttled_s": throttled_s,
+            "service_cpu_s": time.process_time(),
+            "environments_started": self.started,
+            "environments": len(running),
+        }
 
     async def close(self) -> None:
         """End all environments and wait until nothing of them is left."""
         self._closed = True
-        self._events.clear()
+        self.events.close()
         while environments := [x for pool in self.pools.values() for x in pool.environments]:
             for environment in environments:
                 environment.kill()
@@ -161,41 +181,75 @@ class Service:
         if self.shares:
             self.shares.close()
 
-    def _run_events(self) -> None:
-        while self._events and self._in_flight + len(self._event_tasks) < self.max_concurrency:
-            task = asyncio.create_task(self.invoke(*self._events.popleft()))
-            self._event_tasks.add(task)
-            task.add_done_callback(self._event_tasks.discard)
+    def _begin(self, pool: Pool, invocation: Invocation) -> Coroutine[Any, Any, Result]:
+        """Take room for an invocation, at once, and return what runs it and gives that back."""
+        if self._in_flight >= self.max_concurrency:
+            raise TooManyRequests
+        self._in_flight += 1
+        return self._run(pool, invocation)
+
+    async def _run(self, pool: Pool, invocation: Invocation) -> Result:
+        try:
+            while True:
+                obtained = await self._obtain(pool, invocation)
+                try:
+                    outcome = obtained.failure or await obtained.environment.invoke(invocation)
+                except Undelivered:
+                    if not obtained.new:
+                        pool.give_back(obtained.environment)
+                        continue
+                    outcome = await obtained.environment.exit_error(invocation.request_id)
+                if self._closed and outcome.status:
+                    raise Ending
+                pool.give_back(obtained.environment)
+                return _result(obtained, invocation, outcome)
+        finally:
+            self._in_flight -= 1
+            if not self._closed:
+                self.events.run()
 
     async def _obtain(self, pool: Pool, invocation: Invocation) -> _Obtained:
         """An idle environment, or a new one.
 
         An init that fails is done once more inside the invocation, whose duration and timeout then
-        count it, as on AWS.
+        count it, as on AWS; so is the init of an environment whose process had ended by itself.
         """
         environment = pool.take()
         if environment:
             return _Obtained(environment)
+        if pool.to_reset:
+            pool.to_reset.pop()
+            return await self._initialised_within(pool, invocation)
         environment = self._new_environment(pool)
         init = await environment.start(invocation.request_id, INIT_TIMEOUT_S)
         if init.failure is None:
-            return _Obtained(environment, init.output, init.init_ms, init.bring_up_ms)
+            return _Obtained(environment, True, init.output, init.init_ms, init.bring_up_ms)
         log = init.output + logs.init_report(init.init_ms, init.failure.status or "").encode()
-        first_ms = init.bring_up_ms
+        return await self._initialised_within(pool, invocation, log, init.bring_up_ms)
+
+    async def _initialised_within(
+        self, pool: Pool, invocation: Invocation, log: bytes = b"", waited_ms: float | None = None
+    ) -> _Obtained:
+        """An environment whose init is part of the invocation ("suppressed init")."""
         invocation.began = time.perf_counter()
         environment = self._new_environment(pool)
         init = await environment.start(invocation.request_id, pool.function.timeout_s)
-        return _Obtained(
-            environment, log + init.output, None, first_ms + init.bring_up_ms, init.failure
-        )
+        return _Obtained(environment, True, log + init.output, None, waited_ms, init.failure)
 
     def _new_environment(self, pool: Pool) -> Environment:
         if self._closed:
-            raise TooManyRequests
+            raise Ending
         name = f"{pool.function.name}-{next(self._numbers)}"
-        environment = Environment(pool.function, name, self.shares, pool.forget)
+        environment = Environment(
+            pool.function, name, self.shares, lambda ended: self._ended(pool, ended)
+        )
         pool.environments.add(environment)
+        self.started += 1
         return environment
+
+    def _ended(self, pool: Pool, environment: Environment) -> None:
+        pool.forget(environment)
+        self._throttled_s += environment.throttled_s()
 
 
 def _result(obtained: _Obtained, invocation: Invocation, outcome: Outcome) -> Result:
@@ -210,3 +264,11 @@ def _result(obtained: _Obtained, invocation: Invocation, outcome: Outcome) -> Re
     )
     log_tail = logs.tail(obtained.log, environment.take_output(), report)
     return Result(outcome, log_tail, obtained.bring_up_ms)
+
+
+def _cpu_s(pid: int | None) -> float:
+    """CPU seconds of a process and of the children that it has waited for; 0 if it is gone."""
+    try:
+        return sum(psutil.Process(pid).cpu_times()[:4]) if pid else 0.0
+    except psutil.NoSuchProcess:
+        return 0.0

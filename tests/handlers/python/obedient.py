@@ -3,12 +3,40 @@
 import os
 import pathlib
 import signal
+import socket
+import stat
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
 calls = 0
+
+
+def tell(port: int, request_id: str) -> None:
+    """Say to whoever listens on that port that this invocation runs."""
+    with socket.socket(type=socket.SOCK_DGRAM) as outside:
+        outside.sendto(request_id.encode(), ("127.0.0.1", port))
+
+
+def lose_the_connection_and_freeze() -> None:
+    """As a runtime that hangs: 0.1 s from now, while it waits for work."""
+    time.sleep(0.1)
+    for entry in list(pathlib.Path("/proc/self/fd").iterdir()):
+        fd = int(entry.name)
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                socket.socket(fileno=os.dup(fd)).shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def spin(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
@@ -17,6 +45,12 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     if "print" in event:
         print(event["print"])
         print("on stderr", file=sys.stderr)
+    if "tell" in event:
+        tell(event["tell"], context.aws_request_id)
+    if "freeze" in event:
+        threading.Thread(target=lose_the_connection_and_freeze).start()
+    if "spin" in event:
+        spin(event["spin"])
     if "start" in event:
         subprocess.Popen(event["start"])
     if "sleep" in event:
