@@ -36,7 +36,7 @@ SERVE = [sys.executable, "-m", "bench.cli", "serve", "--port=0", f"--template={T
 PARENT = f"""
 import time
 from bench.lambdas.target import local_service
-from flink_job.offload.client import CallFailed, LambdaClient, lambda_api
+from flink_job.offload.client import LambdaClient
 with local_service("--template={TEMPLATE}") as url:
     print(url, LambdaClient(url, None).invoke("Obedient", {{}}).value["pid"], flush=True)
     time.sleep(60)
