@@ -259,7 +259,10 @@ class LambdaClient:
 
 
 def encode(event: Any) -> bytes:
-    """JSON of an event, in UTF-8 as it is: escapes would count against Lambda's limit in bytes."""
+    """JSON of an event, in UTF-8 as it is: escapes would count against Lambda's limit in bytes.
+
+    Numbers that JSON does not have (NaN, infinity) become null.
+    """
     try:
         return orjson.dumps(event)
     except TypeError:  # a lone surrogate, keys that are numbers, integers beyond 64 bits
@@ -325,8 +328,9 @@ def _refusal(reply: wire.Reply) -> tuple[str, str]:
 
 def _unreachable(cause: BaseException | None, through_proxy: bool) -> str:
     """Why no connection came about, in botocore's words."""
-    if isinstance(cause, (TimeoutError, urllib3.exceptions.ConnectTimeoutError)):
-        return "ConnectTimeoutError"
+    refused = isinstance(cause, urllib3.exceptions.NewConnectionError)
+    if isinstance(cause, (TimeoutError, urllib3.exceptions.ConnectTimeoutError)) and not refused:
+        return "ConnectTimeoutError"  # of which urllib3 takes a refusal to be a kind
     if isinstance(cause, (ssl.SSLError, urllib3.exceptions.SSLError)):
         return "SSLError"
     if through_proxy:
