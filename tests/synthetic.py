@@ -222,7 +222,6 @@ def surge(
             "repetition": repetition,
             "workload": "sentences",
             "seed": 1,
-            "cost": 1,
             "shape": {
                 "shape": "surge",
                 "base": base,

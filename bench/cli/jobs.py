@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bench.cli.options import LANGUAGES, Sizes, languages_argument, measuring
+from bench.cli.options import LANGUAGES, Sizes, languages_argument, measuring, require_text, working
 from bench.cli.show import show, show_made, show_surges, steps
 
 
@@ -62,7 +62,7 @@ def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed:
     type=click.Choice(("sentences", "nexmark", "ysb")),
     help="What the sentences are.",
 )
-@click.option("--cost", default=1, show_default=True, help="Times the work, here and in Lambda.")
+@working
 @click.option(
     "--form",
     default="surge",
@@ -100,7 +100,8 @@ def surge(
     burst: tuple[int, ...],
     factor: float,
     workload: str,
-    cost: int,
+    operator: str,
+    words_per_sentence: int,
     form: Any,
     warm: tuple[int, ...],
     warm_up: bool,
@@ -122,6 +123,7 @@ def surge(
     \b
     Example: bench surge python --method none --method operator --method scale-out
     Example: bench surge node --method operator --method scale-out-new --burst 2,5,10,30,60
+    Example: bench surge java --operator subwords --words-per-sentence 100
     Example: bench surge --warm 0,8
     Example: bench surge java --form sine --warm-up
     """
@@ -134,6 +136,7 @@ def surge(
     from bench.facts.records import Run
     from bench.lambdas.target import open_target
 
+    require_text(workload, words_per_sentence)
     doctor.require("javac", *([] if stack else doctor.PARTS))
     planned = []
     for seconds in burst:
@@ -141,7 +144,8 @@ def surge(
             surge.plain(float(seconds), factor, form),
             seed=seed,
             workload=workload,
-            cost=cost,
+            operator=operator,
+            words_per_sentence=words_per_sentence,
             warms_up=warm_up,
             expected_burst_s=expected_burst,
             ordered=ordered,

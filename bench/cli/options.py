@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 LANGUAGES = ("python", "java", "node")
+OPERATORS = ("words", "subwords")
 
 
 class Sizes(click.ParamType):
@@ -60,6 +61,39 @@ def languages_argument(function: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice(LANGUAGES),
         callback=lambda ctx, param, value: tuple(dict.fromkeys(value)) or LANGUAGES,
     )(function)
+
+
+def working(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that chooses the work."""
+    for option in (
+        click.option(
+            "--words-per-sentence",
+            default=10,
+            show_default=True,
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Mean length of the random sentences, from half to one and a half times it.",
+        ),
+        click.option(
+            "--operator",
+            default="words",
+            show_default=True,
+            type=click.Choice(OPERATORS),
+            help="The work: splitting into words, or those into subwords by byte-pair encoding.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def require_text(workload: str, words_per_sentence: int) -> None:
+    """Raise UsageError unless the workload has sentences of that length."""
+    from flink_job.load import workloads
+
+    try:
+        workloads.workload(workload, 0, words_per_sentence)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def measuring(function: Callable[..., None]) -> Callable[..., None]:

@@ -49,6 +49,8 @@ class Surge:
         language: of the function, None when nothing is offloaded.
         shape: the offered rate, in the notation of `flink_job.load.shapes`.
         capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
+        operator: what the flatmap does: "words" or "subwords".
+        words_per_sentence: mean length of the sentences.
         ordinal: tells the surges of one run apart.
         max_in_flight: calls that may be in flight at once.
         warm: environments that are up before the start.
@@ -66,7 +68,8 @@ class Surge:
     ordinal: int = 1
     seed: int = 1
     workload: str = "sentences"
-    cost: int = 1
+    operator: str = "words"
+    words_per_sentence: int = 10
     batch_size: int = 100
     linger_ms: float = 50.0
     capacity_per_s: float | None = 2000.0
@@ -129,6 +132,8 @@ class Surge:
             output=output,
             batch_size=self.batch_size,
             linger_ms=self.linger_ms,
+            operator=self.operator,
+            words_per_sentence=self.words_per_sentence,
             parallelism=self.parallelism,
             max_parallelism=self.scaled_to,
             ordered=self.ordered,

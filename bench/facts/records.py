@@ -99,7 +99,6 @@ SCHEMA: dict[str, dict[str, str]] = {
         "repetition": "int",
         "workload": "str",
         "seed": "int",
-        "cost": "int",
         "shape": "object",
         "length_s": "float",
         "batch_size": "int",

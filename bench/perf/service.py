@@ -26,15 +26,16 @@ from urllib.parse import urlsplit
 from bench.lambdas.local import runtimes
 from bench.lambdas.local.template import TOKENIZERS, Function, read
 from bench.lambdas.target import local_service
+from flink_job.load.workloads import workload
 from functions.python.tokenizer.app import handler
 
 ROUNDS = 20
 CALLS_PER_ROUND = 100
-# So much work a batch that neither the client nor the service is what fills the cores.
-COST = 50
 WINDOWS, WINDOW_S, WARM_UP_S = 8, 1.0, 0.3
 RUNTIME_API_LIMIT = 1.3  # times the emulator's median: the most that this project allows itself
-SENTENCES = ["The quick brown fox jumps over the lazy dog, again and again"] * 100
+SENTENCES = workload("sentences", 1).sentences(0, 100)
+# So much work a batch that neither the client nor the service is what fills the cores.
+HEAVY = {"operator": "subwords", "sentences": workload("sentences", 1, 100).sentences(0, 100)}
 
 
 def main() -> None:
@@ -53,9 +54,9 @@ def main() -> None:
             print(f"  {name:<14} p50 {statistics.median(taken):.3f} ms   p99 {_p99(taken):.3f} ms")
         ratio = statistics.median(times["local service"]) / statistics.median(times["emulator"])
         print(f"  local service / emulator: {ratio:.2f} (aim 1.0, at most {RUNTIME_API_LIMIT})")
-        heavy = json.dumps({"sentences": SENTENCES, "cost": COST}).encode()
+        heavy = json.dumps(HEAVY).encode()
         served, machine = _best_batches_per_s(ours, function.name, heavy)
-        print(f"Batches/s with {COST} times the work, best of {WINDOWS} windows by turns:")
+        print(f"Batches/s of subwords, 100 words a sentence, best of {WINDOWS} windows by turns:")
         for name, best in (("environments", served), ("bare processes", machine)):
             gain = best[2] / best[1]
             print(f"  {name:<14} one {best[1]:.0f}, two {best[2]:.0f}: {gain:.2f} times")
@@ -104,7 +105,7 @@ def _tokenize_for_a_window(number: int) -> int:
     begin = time.perf_counter() + WARM_UP_S
     count = 0
     while (now := time.perf_counter()) < begin + WINDOW_S:
-        handler({"sentences": SENTENCES, "cost": COST}, None)
+        handler(HEAVY, None)
         count += now >= begin
     return count
 

@@ -1,8 +1,12 @@
 // The Lambda handler in JavaScript. The event, the answer and the errors are in CONTRACT.md.
 
-import { tokenize } from "./tokenizer.mjs";
+import { subwords } from "./subwords.mjs";
+import { tokenize } from "./words.mjs";
 
-const MAX_COST = 1_000_000;
+const OPERATORS = new Map([
+  ["words", tokenize],
+  ["subwords", subwords],
+]);
 
 let firstCall = true;
 
@@ -13,10 +17,9 @@ class InvalidBatch extends Error {
 export const handler = async (event) => {
   const isFirstCall = firstCall;
   firstCall = false;
-  const { sentences, cost } = parse(event);
+  const { sentences, operate } = parse(event);
   const started = process.hrtime.bigint();
-  let tokens;
-  for (let i = 0; i < cost; i++) tokens = sentences.map(tokenize);
+  const tokens = sentences.map((sentence) => operate(sentence));
   return {
     tokens,
     compute_ns: Number(process.hrtime.bigint() - started),
@@ -26,16 +29,16 @@ export const handler = async (event) => {
   };
 };
 
-/** The sentences and the cost of a valid event. */
+/** The sentences and the operator of a valid event. */
 function parse(event) {
   if (typeof event !== "object" || event === null || Array.isArray(event))
     throw new InvalidBatch("the event is not an object");
-  const { sentences, cost = 1 } = event;
+  const { sentences, operator = "words" } = event;
   if (sentences === undefined) throw new InvalidBatch("the event has no sentences");
   if (!Array.isArray(sentences)) throw new InvalidBatch("sentences is not a list");
   const index = sentences.findIndex((sentence) => typeof sentence !== "string");
   if (index >= 0) throw new InvalidBatch(`sentence ${index} is not a string`);
-  if (!Number.isInteger(cost) || cost < 1 || cost > MAX_COST)
-    throw new InvalidBatch(`cost is not an integer from 1 to ${MAX_COST}`);
-  return { sentences, cost };
+  const operate = OPERATORS.get(operator);
+  if (operate === undefined) throw new InvalidBatch("operator is neither words nor subwords");
+  return { sentences, operate };
 }

@@ -19,6 +19,9 @@ from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.gather.latency import PARTS, Sentences
 from bench.report.say.table import ABSENT, number
 
+# Of records that do not say.
+_OPERATOR, _WORDS_PER_SENTENCE = "words", 10
+
 METHODS = ("none", "operator", "source", "always", "scale-out", "bigger")
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
 _QUANTILE_NAMES = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
@@ -30,7 +33,8 @@ class Conditions:
     """What surges must share to stand in one table: the load, and what the job could take."""
 
     workload: str
-    cost: int
+    operator: str
+    words_per_sentence: int
     shape: str
     length_s: float
     batch_size: int
@@ -41,10 +45,11 @@ class Conditions:
     @classmethod
     def of(cls, record: pd.Series[Any]) -> Conditions:
         """Of a `surge` record."""
-        capacity = record["capacity_per_s"]
+        capacity, words = record["capacity_per_s"], record["words_per_sentence"]
         return cls(
             workload=str(record["workload"]),
-            cost=int(record["cost"]),
+            operator=_OPERATOR if pd.isna(record["operator"]) else str(record["operator"]),
+            words_per_sentence=_WORDS_PER_SENTENCE if pd.isna(words) else int(words),
             shape=json.dumps(record["shape"], sort_keys=True),
             length_s=float(record["length_s"]),
             batch_size=int(record["batch_size"]),
@@ -60,7 +65,7 @@ class Conditions:
 
     @property
     def words(self) -> str:
-        """For captions: load, caps and cost, as they were declared."""
+        """For captions: load, work and caps, as they were declared."""
         shape = json.loads(self.shape)
         if shape.get("shape") == "surge":
             base, high = shape["base"], shape["base"] * shape["factor"]
@@ -69,6 +74,10 @@ class Conditions:
             values = ", ".join(f"{k} {v:g}" for k, v in shape.items() if k != "shape")
             load = f"{shape.get('shape', 'shape unknown')} ({values})"
         said = [load, f"workload “{self.workload}”"]
+        if self.operator != _OPERATOR:
+            said.append(f"operator “{self.operator}”")
+        if self.words_per_sentence != _WORDS_PER_SENTENCE:
+            said.append(f"{self.words_per_sentence:,} words a sentence")
         if self.capacity_per_s:
             workers = f" × {self.parallelism} subtasks" if self.parallelism > 1 else ""
             said.append(
@@ -77,8 +86,6 @@ class Conditions:
             )
         else:
             said.append("local tokenizer not capped")
-        if self.cost != 1:
-            said.append(f"work multiplied by {self.cost} in both places")
         said.append(f"batches of {self.batch_size} or {self.linger_ms:g} ms")
         return "; ".join(said)
 
@@ -377,7 +384,11 @@ def _sized_as_others(s: Surge) -> bool:
 
 
 def _load(c: Conditions) -> tuple[Any, ...]:
-    return (c.workload, c.cost, c.shape, c.length_s, c.batch_size, c.linger_ms)
+    return (*_work(c), c.shape, c.length_s, c.batch_size, c.linger_ms)
+
+
+def _work(c: Conditions) -> tuple[Any, ...]:
+    return (c.workload, c.operator, c.words_per_sentence)
 
 
 def _naming(found: Sequence[Surge]) -> Callable[[Surge], str]:
@@ -477,7 +488,7 @@ def bursts(found: Sequence[Setting]) -> list[list[Setting]]:
     for s in found:
         shape = {k: v for k, v in json.loads(s.conditions.shape).items() if k != "duration"}
         c = s.conditions
-        key = (c.workload, c.cost, json.dumps(shape), c.batch_size, c.capacity_per_s, c.parallelism)
+        key = (*_work(c), json.dumps(shape), c.batch_size, c.capacity_per_s, c.parallelism)
         groups.setdefault(key, []).append(s)
     several = [g for g in groups.values() if len({s.conditions.duration_s for s in g}) > 1]
     return [sorted(g, key=lambda s: s.conditions.duration_s) for g in several]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
-from . import encode, tokenize
+from . import OPERATORS, encode
 
-_MAX_COST = 1_000_000
 _RUNTIME = ".".join(map(str, sys.version_info[:3]))
 
 _first_call = True
@@ -25,10 +25,9 @@ def handler(event: object, context: object) -> dict[str, object]:
     """
     global _first_call
     first_call, _first_call = _first_call, False
-    sentences, cost = _parse(event)
+    sentences, operate = _parse(event)
     started = time.perf_counter_ns()
-    for _ in range(cost):
-        tokens = [encode(tokenize(sentence)) for sentence in sentences]
+    tokens = [encode(operate(sentence)) for sentence in sentences]
     return {
         "tokens": tokens,
         "compute_ns": time.perf_counter_ns() - started,
@@ -38,8 +37,8 @@ def handler(event: object, context: object) -> dict[str, object]:
     }
 
 
-def _parse(event: object) -> tuple[list[str], int]:
-    """The sentences and the cost of a valid event."""
+def _parse(event: object) -> tuple[list[str], Callable[[str], list[str]]]:
+    """The sentences and the operator of a valid event."""
     if not isinstance(event, dict):
         raise InvalidBatch("the event is not an object")
     if "sentences" not in event:
@@ -50,13 +49,7 @@ def _parse(event: object) -> tuple[list[str], int]:
     for index, sentence in enumerate(sentences):
         if not isinstance(sentence, str):
             raise InvalidBatch(f"sentence {index} is not a string")
-    cost = event.get("cost", 1)
-    # By value, so that 2.0 is 2: JavaScript cannot tell them apart.
-    if (
-        isinstance(cost, bool)
-        or not isinstance(cost, int | float)
-        or not 1 <= cost <= _MAX_COST
-        or cost != int(cost)
-    ):
-        raise InvalidBatch(f"cost is not an integer from 1 to {_MAX_COST}")
-    return sentences, int(cost)
+    operator = event.get("operator", "words")
+    if not isinstance(operator, str) or operator not in OPERATORS:
+        raise InvalidBatch("operator is neither words nor subwords")
+    return sentences, OPERATORS[operator]

@@ -28,15 +28,14 @@ public final class App implements RequestStreamHandler {
         Batch batch = Batch.parse(input.readAllBytes());
         String[] tokens = new String[batch.sentences.length];
         long started = System.nanoTime();
-        for (int i = 0; i < batch.cost; i++) {
-            for (int k = 0; k < tokens.length; k++) {
-                tokens[k] = Tokenizer.tokenize(batch.sentences[k]);
-            }
+        for (int i = 0; i < tokens.length; i++) {
+            String sentence = batch.sentences[i];
+            tokens[i] = batch.subwords ? Subwords.subwords(sentence) : Words.tokenize(sentence);
         }
         write(output, tokens, System.nanoTime() - started, isFirstCall);
     }
 
-    /** Writes the answer. Letters, marks, numbers and spaces need no escapes in JSON. */
+    /** Writes the answer. Letters, marks, numbers, spaces and `#` need no escapes in JSON. */
     static void write(
             OutputStream output, String[] tokens, long computeNs, boolean isFirstCall)
             throws IOException {

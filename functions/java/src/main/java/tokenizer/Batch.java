@@ -6,20 +6,20 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import java.util.ArrayList;
 
 /**
- * A valid event: sentences, and how many times to tokenize them.
+ * A valid event: sentences, and the operator to apply to them.
  *
  * <p>Reads the event's JSON. Lambda passes on nothing but valid JSON, so its syntax is not checked
  * again; its content is.
  */
 final class Batch {
-    private static final int MAX_COST = 1_000_000;
-
     final String[] sentences;
-    final int cost;
 
-    private Batch(String[] sentences, int cost) {
+    /** Whether the operator is `subwords`, not `words`. */
+    final boolean subwords;
+
+    private Batch(String[] sentences, boolean subwords) {
         this.sentences = sentences;
-        this.cost = cost;
+        this.subwords = subwords;
     }
 
     /** @throws InvalidBatch if the event breaks the contract */
@@ -34,7 +34,7 @@ final class Batch {
         private boolean hasSentences = false;
         private ArrayList<String> sentences; // null: not a list
         private int notString; // index of the first sentence that is not a string, or -1
-        private double cost = 1;
+        private String operator = "words"; // null: not a string
 
         Reader(byte[] json) {
             this.json = json;
@@ -48,10 +48,11 @@ final class Batch {
             if (notString >= 0) {
                 throw new InvalidBatch("sentence " + notString + " is not a string");
             }
-            if (!(cost >= 1 && cost <= MAX_COST && cost == (int) cost)) {
-                throw new InvalidBatch("cost is not an integer from 1 to " + MAX_COST);
+            boolean subwords = "subwords".equals(operator);
+            if (!subwords && !"words".equals(operator)) {
+                throw new InvalidBatch("operator is neither words nor subwords");
             }
-            return new Batch(sentences.toArray(new String[0]), (int) cost);
+            return new Batch(sentences.toArray(new String[0]), subwords);
         }
 
         /** Reads the members of the event. Of several with one name the last one counts. */
@@ -62,8 +63,8 @@ final class Batch {
                 next();
                 if (name.equals("sentences")) {
                     readSentences();
-                } else if (name.equals("cost")) {
-                    readCost();
+                } else if (name.equals("operator")) {
+                    readOperator();
                 } else {
                     skipValue();
                 }
@@ -91,11 +92,13 @@ final class Batch {
             at++;
         }
 
-        private void readCost() {
-            int start = at;
-            boolean number = json[at] == '-' || (json[at] >= '0' && json[at] <= '9');
-            skipValue();
-            cost = number ? Double.parseDouble(new String(json, start, at - start, ISO_8859_1)) : 0;
+        private void readOperator() {
+            if (json[at] == '"') {
+                operator = readString();
+            } else {
+                operator = null;
+                skipValue();
+            }
         }
 
         private void skipValue() {

@@ -1,4 +1,4 @@
-// The token rule of CONTRACT.md in JavaScript.
+// The operator `words` of CONTRACT.md in JavaScript: the token rule.
 
 import { LOWER, TOKENS } from "./unicode-data.mjs";
 

@@ -2,12 +2,12 @@ package tokenizer;
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 
-/** The token rule of CONTRACT.md. */
-final class Tokenizer {
+/** The operator words of CONTRACT.md: the token rule. */
+final class Words {
     /** ASCII code point → lower case, 0 for separators. */
     private static final byte[] ASCII = ascii();
 
-    private Tokenizer() {}
+    private Words() {}
 
     /** The tokens of a sentence, in order, in lower case, joined by single spaces. */
     static String tokenize(String sentence) {
