@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.experiments import aa, batches, cold, compute
-from bench.experiments.batches import TooManyFailures, WrongAnswer, draw
+from bench.experiments.batches import BatchTooLarge, TooManyFailures, Work, WrongAnswer
 from bench.facts.records import Run, find_runs, frames
 from bench.lambdas import target
 from bench.lambdas.target import Target
 from flink_job.offload.client import Answer, CallFailed, Report
-from functions.python.tokenizer import encode, tokenize
+from functions.python.tokenizer import encode, operator
 
 TARGET = Target(
     label="local process",
@@ -51,7 +51,7 @@ class FakeLambda:
         value: dict[str, Any] = {"first_call": call == 1}
         if not function.endswith("E"):
             value |= {
-                "tokens": [encode(tokenize(x)) for x in event["sentences"]],
+                "tokens": [encode(operator(event["operator"])(x)) for x in event["sentences"]],
                 "compute_ns": int(took * 1e6),
             }
         report = Report(duration_ms=took, init_ms=50.0 if call == 1 else None)
@@ -234,9 +234,42 @@ def test_steady(times: list[float], steady: bool) -> None:
 
 
 def test_batches_are_seeded_and_share_no_sentence() -> None:
+    draw = Work().draw
     assert draw(1, 0, 10).sentences == draw(1, 0, 10).sentences
     assert draw(1, 0, 10).sentences != draw(2, 0, 10).sentences
     assert not set(draw(1, 0, 10).sentences) & set(draw(1, 1, 10).sentences)
+
+
+@pytest.mark.parametrize("words", [10, 1000])
+def test_one_sentence_in_ten_of_a_mixed_text_holds_letters_outside_ascii(words: int) -> None:
+    ascii_text = Work("words", words).draw(1, 0, 100, "ascii").sentences
+    mixed = Work("words", words).draw(1, 0, 100, "mixed").sentences
+    assert all(map(str.isascii, ascii_text))
+    assert [k for k in range(100) if not mixed[k].isascii()] == list(range(0, 100, 10))
+    assert [s for k, s in enumerate(mixed) if k % 10] == [
+        s for k, s in enumerate(ascii_text) if k % 10
+    ]
+
+
+def test_a_batch_that_does_not_go_through_lambda_says_so() -> None:
+    with pytest.raises(BatchTooLarge, match=r"1,000 sentences of 1,000 words are \d+\.\d MB"):
+        Work("subwords", 1000).draw(1, 0, 1000)
+
+
+def test_records_say_what_was_done_with_which_text(fake: FakeLambda, tmp_path: Path) -> None:
+    work = Work("subwords", 20)
+    with Run("cold", results=tmp_path) as run:
+        cold.measure(TARGET, run, ["python"], work=work, texts=["ascii", "mixed"], rounds=3)
+        compute.measure(
+            TARGET, run, compute.subjects(TARGET, ["python"]), work=work, sizes=[1], environments=1
+        )
+    found = frames(run.folder)
+    counts = found["cold"].groupby(["handler", "text"]).size().to_dict()
+    assert counts == {(h, t): 3 for h in ("tokenizer", "empty") for t in ("ascii", "mixed")}
+    assert set(found["cold"]["sentences"]) == {100}
+    for kind in ("cold", "call"):
+        assert set(found[kind]["operator"]) == {"subwords"}
+        assert set(found[kind]["words_per_sentence"]) == {20}
 
 
 @pytest.mark.parametrize("answer", [{}, {"tokens": None}, {"tokens": []}, {"tokens": ["a", "b"]}])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from bench.cli.options import LANGUAGES, Sizes, languages_argument, measuring
+from bench.cli.options import LANGUAGES, Names, Sizes, languages_argument, measuring, working
 from bench.cli.show import show
 
 
@@ -12,35 +14,56 @@ from bench.cli.show import show
 @languages_argument
 @click.option("--memory", default=(), type=Sizes(), help="Sizes in MB.  [default: as configured]")
 @click.option("-n", "--rounds", default=20, show_default=True, help="Samples of each.")
+@click.option(
+    "--text",
+    default="ascii",
+    show_default=True,
+    type=Names("ascii", "mixed"),
+    help="Letters of the first batch; mixed: one sentence in ten holds others than ASCII.",
+)
+@working
 @measuring
 def cold(
     languages: tuple[str, ...],
     memory: tuple[int, ...],
     rounds: int,
+    text: tuple[Any, ...],
+    operator: str,
+    words_per_sentence: int,
     stack: str | None,
     region: str | None,
     seed: int,
 ) -> None:
     """Measure cold starts: bring-up, init and first call, beside a handler that does nothing.
 
-    Languages and memory sizes take turns in random order. A sample counts if the service reports
-    an init and the function says that it is its first call.
+    The first call is a batch of 100 sentences, as the job sends it. Languages, memory sizes and
+    texts take turns in random order. A sample counts if the service reports an init and the
+    function says that it is its first call.
 
     \b
     Example: bench cold python java --memory 128,512,1769
+    Example: bench cold --operator subwords --text ascii,mixed
     """
     from bench.experiments import cold as experiment
+    from bench.experiments.batches import Work
     from bench.facts.records import Run
     from bench.lambdas.target import open_target
 
     with open_target(stack, region) as target:
-        samples = rounds * experiment.count(target, languages, memory)
+        samples = rounds * experiment.count(target, languages, memory, text)
         with (
             Run("cold", target=target, languages=languages, seed=seed) as run,
             click.progressbar(range(samples), label="cold starts") as bar,
         ):
             experiment.measure(
-                target, run, languages, memories_mb=memory, rounds=rounds, on_progress=bar.update
+                target,
+                run,
+                languages,
+                work=Work(operator, words_per_sentence),
+                texts=text,
+                memories_mb=memory,
+                rounds=rounds,
+                on_progress=bar.update,
             )
     show([run.folder], "cold", "cold_by_memory", "failures")
     click.echo(f"\nrecords: {run.path}")
@@ -57,6 +80,7 @@ def cold(
 )
 @click.option("--rounds", default=20, show_default=True, help="Calls of a size in an environment.")
 @click.option("--budget", default=300.0, show_default=True, help="Seconds to start environments.")
+@working
 @measuring
 def compute(
     languages: tuple[str, ...],
@@ -65,6 +89,8 @@ def compute(
     environments: int,
     rounds: int,
     budget: float,
+    operator: str,
+    words_per_sentence: int,
     stack: str | None,
     region: str | None,
     seed: int,
@@ -78,8 +104,10 @@ def compute(
     \b
     Example: bench compute python java --batch 1,100
     Example: bench compute --memory 128,512,1769 --batch 100
+    Example: bench compute --operator subwords --words-per-sentence 100 --batch 10,100
     """
     from bench.experiments import compute as experiment
+    from bench.experiments.batches import Work
     from bench.facts.records import Run
     from bench.lambdas.target import open_target
 
@@ -95,6 +123,7 @@ def compute(
                 target,
                 run,
                 experiment.subjects(target, languages),
+                work=Work(operator, words_per_sentence),
                 sizes=batch,
                 memories_mb=memory,
                 environments=environments,

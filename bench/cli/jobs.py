@@ -132,6 +132,7 @@ def surge(
     from bench import doctor
     from bench.experiments import run as main_job
     from bench.experiments import surge
+    from bench.experiments.batches import Work
     from bench.experiments.drive import CALLING
     from bench.facts.records import Run
     from bench.lambdas.target import open_target
@@ -157,7 +158,9 @@ def surge(
         steps() as on_step,
     ):
         if set(methods) & set(CALLING):
-            main_job.calls(target, r, languages, on_step, sizes=(100,))
+            main_job.calls(
+                target, r, languages, on_step, (100,), Work(operator, words_per_sentence)
+            )
         surge.measure(target, r, planned, policy_name=policy, on_progress=on_step)
     show_surges(r.folder)
     click.echo(f"records: {r.path}\nplots of them: bench report {r.name}")

@@ -52,6 +52,23 @@ class Seconds(click.ParamType):
         return seconds
 
 
+class Names(click.ParamType):
+    """Some of the names there are, separated by commas."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self.name = f"{','.join(names)}"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        chosen = value.split(",") if isinstance(value, str) else value
+        for name in chosen:
+            if name not in self._names:
+                self.fail(f"{name!r} is none of {', '.join(self._names)}", param, ctx)
+        return tuple(dict.fromkeys(chosen))
+
+
 def languages_argument(function: Callable[..., None]) -> Callable[..., None]:
     """The argument LANG…, all languages by default."""
     return click.argument(

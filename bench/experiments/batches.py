@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from bench.facts.records import Run
-from flink_job.load.workloads import workload
+from flink_job.load.workloads import WORDS_PER_SENTENCE, workload
 from flink_job.offload.client import Answer, CallFailed, LambdaClient
-from functions.python.tokenizer import decode, tokenize
+from functions.python.tokenizer import decode, encode, operator
+
+Text = Literal["ascii", "mixed"]
 
 _MAX_FAILURES = 20
+# What Lambda takes, and gives back, in one call.
+_MAX_BYTES = 6 * 1024 * 1024
+_OTHER_LETTERS = ("café", "Αθήνα", "мир", "東京", "straße")
 
 
 class WrongAnswer(click.ClickException):
@@ -25,31 +31,78 @@ class TooManyFailures(click.ClickException):
     """Calls fail so often that a run makes no sense."""
 
 
+class BatchTooLarge(click.ClickException):
+    """A batch that does not go through Lambda in one call."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Sentences, and the tokens that must come back for each."""
+    """Sentences, what is to be done with them, and the tokens that must come back for each."""
 
     sentences: list[str]
+    operator: str = "words"
 
     @cached_property
     def expected(self) -> list[list[str]]:
         """Tokens of each sentence, by the reference in Python."""
-        return [tokenize(sentence) for sentence in self.sentences]
+        operate = operator(self.operator)
+        return [operate(sentence) for sentence in self.sentences]
 
     @property
     def event(self) -> dict[str, Any]:
         """What a function is called with."""
-        return {"sentences": self.sentences}
+        return {"operator": self.operator, "sentences": self.sentences}
 
     @property
     def tokens(self) -> int:
         """Tokens in the whole batch."""
         return sum(map(len, self.expected))
 
+    def cut(self, size: int) -> Batch:
+        """Its first `size` sentences."""
+        return Batch(self.sentences[:size], self.operator)
 
-def draw(seed: int, number: int, size: int) -> Batch:
-    """Batch `number` of `size` random sentences; no two numbers share a sentence."""
-    return Batch(workload("sentences", seed).sentences(number * size, size))
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, with sentences of which mean length."""
+
+    operator: str = "words"
+    words_per_sentence: int = WORDS_PER_SENTENCE
+
+    def draw(self, seed: int, number: int, size: int, text: Text | None = None) -> Batch:
+        """Batch `number` of `size` random sentences; no two numbers share a sentence.
+
+        Args:
+            text: "ascii": without words that hold other letters; "mixed": the same, but with such
+                a word in one sentence of ten; None: as they come.
+
+        Raises:
+            BatchTooLarge: the event, or its answer, is more than Lambda takes.
+        """
+        stream = workload("sentences", seed, self.words_per_sentence)
+        sentences = stream.sentences(number * size, size)
+        if text is not None:
+            sentences = [" ".join(filter(str.isascii, s.split())) for s in sentences]
+        if text == "mixed":
+            for k in range(0, size, 10):
+                sentences[k] += f" {_OTHER_LETTERS[k // 10 % len(_OTHER_LETTERS)]}"
+        batch = Batch(sentences, self.operator)
+        self._require_to_fit(batch)
+        return batch
+
+    def _require_to_fit(self, batch: Batch) -> None:
+        answer = {"tokens": [encode(tokens) for tokens in batch.expected]}
+        largest = max(len(json.dumps(x)) for x in (batch.event, answer))
+        if largest > _MAX_BYTES:
+            raise BatchTooLarge(
+                f"{len(batch.sentences):,} sentences of {self.words_per_sentence:,} words are "
+                f"{largest / 2**20:.1f} MB; Lambda takes 6 MB a call: make the batch, or the "
+                "sentences, smaller"
+            )
+
+
+PLAIN = Work()
 
 
 def check(function: str, answer: Mapping[str, Any], batch: Batch) -> None:

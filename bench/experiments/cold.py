@@ -10,25 +10,26 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.experiments.batches import Batch, Caller, draw
+from bench.experiments.batches import PLAIN, Batch, Caller, Text, Work
 from bench.facts.records import Run
 from bench.lambdas.target import Target, force_cold, memory_kept
 from flink_job.offload.client import Answer, LambdaClient
 
 ROUNDS = 20
-BATCH_SIZE = 10
+BATCH_SIZE = 100  # as the job sends it
 ATTEMPTS = 3
 _BATCH_SEED = 1
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A function at a memory size."""
+    """A function at a memory size, and the text of its first call."""
 
     language: str
     handler: str
     function: str
     memory_mb: int
+    text: Text
 
 
 def measure(
@@ -36,48 +37,60 @@ def measure(
     run: Run,
     languages: Sequence[str],
     *,
+    work: Work = PLAIN,
+    texts: Sequence[Text] = ("ascii",),
     memories_mb: Sequence[int] = (),
     rounds: int = ROUNDS,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write a `cold` record for each attempt, of each language's tokenizer and its empty handler.
 
-    Every sample is the same call, a batch of 10 sentences of ASCII. Each round has one sample of
-    every function at every memory size, in an order drawn anew; a sample that does not count is
-    tried again, at most `ATTEMPTS` times in all. The functions end with the memory they began with.
+    Every sample of a text is the same call, a batch of 100 sentences. Each round has one sample of
+    every function at every memory size with every text, in an order drawn anew; a sample that does
+    not count is tried again, at most `ATTEMPTS` times in all. The functions end with the memory
+    they began with.
 
     Args:
+        work: the operator, and the mean length of the sentences.
+        texts: letters of the sentences; see `Work.draw`.
         memories_mb: memory sizes; if there are none, what each function is configured with.
         rounds: samples wanted of each.
         on_progress: called with 1 after each sample.
 
     Raises:
+        BatchTooLarge: such a batch does not go through Lambda.
         WrongAnswer: a function answered other tokens than the reference in Python.
         TooManyFailures: calls keep failing.
     """
     rng = random.Random(run.seed)
     caller = Caller(LambdaClient(target.endpoint_url, target.region), run, "cold")
-    batch = draw(_BATCH_SEED, 0, BATCH_SIZE)
+    batches = {text: work.draw(_BATCH_SEED, 0, BATCH_SIZE, text) for text in texts}
     functions = [f for language in languages for f in _functions(target, language).values()]
     with memory_kept(target, functions) as configured:
         places = [
-            _Place(language, handler, function, size)
+            _Place(language, handler, function, size, text)
             for language in languages
             for handler, function in _functions(target, language).items()
             for size in memories_mb or [configured[function]]
+            for text in texts
         ]
         for round_ in range(rounds):
             for place in rng.sample(places, len(places)):
                 for _ in range(ATTEMPTS):
-                    if _sample(target, run, caller, place, batch, round_):
+                    if _sample(target, run, caller, place, batches[place.text], work, round_):
                         break
                 on_progress(1)
 
 
-def count(target: Target, languages: Sequence[str], memories_mb: Sequence[int] = ()) -> int:
+def count(
+    target: Target,
+    languages: Sequence[str],
+    memories_mb: Sequence[int] = (),
+    texts: Sequence[Text] = ("ascii",),
+) -> int:
     """Samples in a round."""
     functions = sum(len(_functions(target, language)) for language in languages)
-    return functions * (len(memories_mb) or 1)
+    return functions * (len(memories_mb) or 1) * len(texts)
 
 
 def reason_to_discard(answer: Answer) -> str | None:
@@ -98,7 +111,13 @@ def _functions(target: Target, language: str) -> dict[str, str]:
 
 
 def _sample(
-    target: Target, run: Run, caller: Caller, place: _Place, batch: Batch, round_: int
+    target: Target,
+    run: Run,
+    caller: Caller,
+    place: _Place,
+    batch: Batch,
+    work: Work,
+    round_: int,
 ) -> bool:
     """Force a cold start, call, write what came of it; whether it counts."""
     force_cold(target, place.function, place.memory_mb)
@@ -125,5 +144,9 @@ def _sample(
         max_memory_mb=answer.report.max_memory_mb,
         accepted=reason is None,
         discarded_because=reason,
+        sentences=len(batch.sentences),
+        text=place.text,
+        operator=work.operator,
+        words_per_sentence=work.words_per_sentence,
     )
     return reason is None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.experiments.batches import Batch, Caller, TooManyFailures, draw
+from bench.experiments.batches import PLAIN, Batch, Caller, TooManyFailures, Work
 from bench.facts.records import Run
 from bench.lambdas.target import Target, force_cold, memory_kept
 from flink_job.offload.client import LambdaClient
@@ -46,6 +46,7 @@ def measure(
     run: Run,
     measured: Sequence[Subject],
     *,
+    work: Work = PLAIN,
     sizes: Sequence[int] = SIZES,
     memories_mb: Sequence[int] = (),
     environments: int = ENVIRONMENTS,
@@ -58,6 +59,7 @@ def measure(
 
     Args:
         measured: the functions; see `subjects`.
+        work: the operator, and the mean length of the sentences.
         sizes: of the batches, in sentences.
         memories_mb: memory sizes; if there are none, what each function is configured with.
         environments: of each function at each memory size, one after another.
@@ -67,14 +69,15 @@ def measure(
         on_progress: called with the number of passes just done.
 
     Raises:
+        BatchTooLarge: the largest batch does not go through Lambda.
         WrongAnswer: a function answered other tokens than the reference in Python.
         TooManyFailures: calls keep failing.
     """
     rng = random.Random(run.seed)
     client = LambdaClient(target.endpoint_url, target.region)
     caller = Caller(client, run, "compute")
-    batches = (draw(run.seed, number, max(sizes)) for number in itertools.count())
-    functions = [_Environments(subject, caller, run) for subject in measured]
+    batches = (work.draw(run.seed, number, max(sizes)) for number in itertools.count())
+    functions = [_Environments(subject, caller, run, work) for subject in measured]
     turns = list(itertools.product(functions, sizes))
     memories: list[int | None] = [*memories_mb] or [None]
     passes = [size for _ in range(environments) for size in rng.sample(memories, len(memories))]
@@ -87,7 +90,7 @@ def measure(
                 function.start(target, next(batches), max_warmup, size_mb)
             for round_ in range(number * rounds, (number + 1) * rounds):
                 batch = next(batches)
-                cut = {size: Batch(batch.sentences[:size]) for size in sizes}
+                cut = {size: batch.cut(size) for size in sizes}
                 for function, size in rng.sample(turns, len(turns)):
                     function.call(cut[size], round_, max_warmup)
             on_progress(1)
@@ -109,10 +112,11 @@ def is_steady(
 class _Environments:
     """The execution environments of one function, one after another."""
 
-    def __init__(self, subject: Subject, caller: Caller, run: Run) -> None:
+    def __init__(self, subject: Subject, caller: Caller, run: Run, work: Work) -> None:
         self.subject = subject
         self._caller = caller
         self._run = run
+        self._work = work
         self._number = -1
         self._calls = 0
         self._phase = "warmup"
@@ -139,7 +143,7 @@ class _Environments:
 
     def _warm_up(self, batch: Batch, max_calls: int) -> None:
         times_ms: list[float] = []
-        small = Batch(batch.sentences[:WARMUP_SIZE])
+        small = batch.cut(WARMUP_SIZE)
         for _ in range(max_calls):
             compute_ms = self._call(small, 0)
             if compute_ms is not None:
@@ -175,5 +179,7 @@ class _Environments:
             billed_ms=answer.report.billed_ms,
             wall_ms=answer.wall_ms,
             memory_mb=answer.report.memory_mb,
+            operator=self._work.operator,
+            words_per_sentence=self._work.words_per_sentence,
         )
         return compute_ms

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.experiments import cold, compute, surge
+from bench.experiments.batches import PLAIN, Work
 from bench.facts.records import Run
 from bench.lambdas.target import Target
 
@@ -48,15 +49,18 @@ def calls(
     languages: Sequence[str],
     on_progress: Callable[[str, float], None],
     sizes: Sequence[int],
+    work: Work = PLAIN,
 ) -> None:
     """Cold starts and compute per batch, a few of each: what a policy has to know of a language."""
     on_progress("cold starts", 0.0)
-    cold.measure(target, run, languages, rounds=COLD_ROUNDS)
+    # Mixed, as the job's own batches nearly always are.
+    cold.measure(target, run, languages, work=work, texts=("mixed",), rounds=COLD_ROUNDS)
     on_progress("compute per batch", _CALLS_SHARE / 2)
     compute.measure(
         target,
         run,
         compute.subjects(target, languages),
+        work=work,
         sizes=sizes,
         environments=ENVIRONMENTS,
         rounds=COMPUTE_ROUNDS,

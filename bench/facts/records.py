@@ -62,6 +62,8 @@ SCHEMA: dict[str, dict[str, str]] = {
         "discarded_because": "str?",
         "sentences": "int?",
         "text": "str?",
+        "operator": "str?",
+        "words_per_sentence": "int?",
         "network_ms": "float?",
         "placement_ms": "float?",
     },
