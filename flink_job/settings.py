@@ -6,12 +6,14 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from flink_job.clock import Anchor
+
 Method = Literal["none", "operator", "source", "always"]
 
 
 @dataclass(frozen=True)
 class JobSettings:
-    """All settings of one job; travels as one JSON object on the command line.
+    """All settings of one job; travels as one JSON object in a file.
 
     Attributes:
         method: who offloads. "none": nobody, the tokenizer is a plain flatmap; "operator": the
@@ -27,7 +29,9 @@ class JobSettings:
         ordered: tokens go downstream in source order.
         function, endpoint_url, region: the Lambda to call; endpoint_url None is AWS itself.
         call_timeout_ms: a batch whose answer takes longer is tokenized locally.
-        control: `host:port` of the controller.
+        tail_every: of so many calls, one asks for the log tail.
+        control, secret: `host:port` of the controller, and what it wants to hear.
+        clock: the harness's, for all times.
         output: folder for the sink's files.
         checkpoint_ms: checkpoint interval.
     """
@@ -50,16 +54,22 @@ class JobSettings:
     endpoint_url: str | None = None
     region: str | None = None
     call_timeout_ms: float = 3000.0
+    tail_every: int = 1
     checkpoint_ms: int = 1000
+    secret: str = ""
+    clock: Anchor | None = None
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """One line of JSON; it holds a secret, so it travels in a file that others cannot read."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> JobSettings:
         """The inverse of `to_json`. Raises ValueError for an unknown or missing setting."""
         try:
-            return JobSettings(**json.loads(text))
-        except TypeError as error:
+            fields = json.loads(text)
+            if fields.get("clock"):
+                fields["clock"] = Anchor(**fields["clock"])
+            return JobSettings(**fields)
+        except (AttributeError, TypeError) as error:
             raise ValueError(f"not JobSettings: {error}") from error

@@ -1,65 +1,84 @@
-"""The flatmap: batches of sentences in, tokens out, one by one."""
+"""The flatmap: batches of sentences in, tokens out. What it does with a sentence is the same code
+that the function in Python runs; who does it, and where, is the business of `flink_job.offload`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
-from pyflink.datastream import ProcessFunction, RuntimeContext
+import orjson
 
-from flink_job.batch import Batch, Passage, emit, new_passage, now_ms
-from flink_job.offload.subtask import subtask_index
-from flink_job.settings import JobSettings
-from functions.python.tokenizer import operator
+from flink_job import clock
+from flink_job.clock import Anchor
+from flink_job.offload.batch import Batch, Call, Passage, Results
+from flink_job.offload.flatmap import Flatmap
+from functions.python.tokenizer import encode, operator
 
-VERTEX = "tokenizer"
+# Behind this character comes a call instead of a batch: see `java/burst/Split.java`.
+_CALL = "\x1d"
 
 
-class Worker:
-    """The local tokenizer, and how long it takes.
+class Due(NamedTuple):
+    """What the source notes on a batch: the index of its first sentence, when its first and last
+    were due, and when it was closed, in ms of the clock."""
+
+    first: int
+    due_first_ms: float
+    due_last_ms: float
+    closed_ms: float
+
+
+class Tokenize(Flatmap):
+    """Sentences to tokens.
 
     Args:
-        name: of the operator: "words" or "subwords".
+        operator: "words" or "subwords".
+        anchor: the clock to go by.
     """
 
-    def __init__(self, name: str) -> None:
-        self._operator = operator(name)
-        self._seconds_per_sentence = 0.0
+    def __init__(self, operator: str, anchor: Anchor | None = None) -> None:
+        self._operator = operator
+        self._anchor = anchor
 
-    def expected_s(self, sentences: list[str]) -> float:
-        """How long `sentences` would take, going by the last batch, in seconds."""
-        return len(sentences) * self._seconds_per_sentence
+    def open(self) -> None:
+        clock.adopt(self._anchor)
+        self._tokenize = operator(self._operator)
+        self._opening = f'{{"operator":{json.dumps(self._operator)},"sentences":['.encode()
 
-    def tokenize(self, sentences: list[str]) -> list[list[str]]:
-        """The tokens of each sentence."""
-        started_s = time.monotonic()
-        tokens = [self._operator(sentence) for sentence in sentences]
-        self._seconds_per_sentence = (time.monotonic() - started_s) / len(sentences)
+    def records(self, payload: bytes) -> list[str]:
+        sentences: list[str] = orjson.loads(payload)
+        return sentences
+
+    def work(self, records: list[str]) -> list[str]:
+        return [encode(self._tokenize(sentence)) for sentence in records]
+
+    def event(self, payloads: list[bytes]) -> bytes:
+        # The batches come as JSON arrays already: what is between their brackets is put together.
+        return self._opening + b",".join(payload[1:-1] for payload in payloads) + b"]}"
+
+    def results(self, answer: Any) -> list[str]:
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
+        if not isinstance(tokens, list):
+            raise ValueError("the answer has no list of tokens")
+        if not all(type(entry) is str for entry in tokens):
+            raise ValueError("an entry of tokens is not a string")
+        if any("\n" in entry for entry in tokens):
+            raise ValueError("an entry of tokens holds a line break")
         return tokens
 
+    def emit(self, batch: Batch, passage: Passage, results: Results) -> Iterable[str]:
+        header = {
+            "kind": "batch",
+            "number": batch.number,
+            "count": batch.size,
+            **batch.note._asdict(),
+            **asdict(passage),
+        }
+        return ("\n".join((orjson.dumps(header).decode(), *results)),)
 
-def close(passage: Passage) -> Passage:
-    """The passage of a batch that was tokenized here and is done now."""
-    passage.returned_at_ms = now_ms()
-    passage.computing_ms = passage.returned_at_ms - passage.taken_at_ms
-    return passage
-
-
-class Tokenizer(ProcessFunction):  # type: ignore[misc]
-    """The plain flatmap."""
-
-    def __init__(self, settings: JobSettings) -> None:
-        self._settings = settings
-
-    def open(self, runtime_context: RuntimeContext) -> None:
-        self._worker = Worker(self._settings.operator)
-        self._subtask = subtask_index(runtime_context)
-        self._sentences = runtime_context.get_metrics_group().counter("sentences")
-
-    def process_element(self, batch: Batch, ctx: ProcessFunction.Context) -> Iterator[str]:
-        if batch.is_end:
-            return
-        self._sentences.inc(len(batch.sentences))
-        passage = new_passage(batch, self._subtask)
-        tokens = self._worker.tokenize(batch.sentences)
-        yield from emit(close(passage), tokens)
+    def emit_call(self, call: Call) -> Iterable[str]:
+        fields = asdict(call)
+        report = fields.pop("report")
+        return (_CALL + orjson.dumps({"kind": "call", **fields, **report}).decode(),)

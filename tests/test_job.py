@@ -1,37 +1,35 @@
-"""The Flink job, on a real cluster: every method delivers exactly what must come out."""
+"""The Flink job, on a real cluster: every method delivers exactly what must come out, whatever the
+endpoint, the controller and the cluster do meanwhile."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from bench.cluster.flink import ADAPTIVE, Cluster, FlinkError, wait_until
-from bench.experiments import drive, surge
-from bench.experiments.drive import Method, Surge
+from bench.experiments.drive import submit
 from bench.facts import ledger
-from bench.facts.records import Run, read
 from bench.lambdas.target import Target
 from bench.steering.controller import Controller
-from bench.steering.policy import Profile, Settings, policy
+from flink_job import clock
+from flink_job.settings import JobSettings, Method
+from tests.endpoint import Endpoint, answering, hanging, refusing
 
 pytestmark = pytest.mark.slow
 
-# Four times 200 sentences/s for 4 s, where 400 can be done.
-SHORT = Surge(
-    method="none",
-    shape="surge:base=200,factor=4,start=3,duration=4",
-    length_s=9.0,
-    batch_size=20,
-    capacity_per_s=400.0,
+PARTS = (
+    *("filling", "queueing", "call_wait", "shipping", "network", "placement", "bring_up"),
+    *("computing", "sending"),
 )
+NOTICE_SOON = {"heartbeat.timeout": "10 s", "heartbeat.interval": "2 s"}
 
 
 @pytest.fixture(scope="module")
@@ -41,151 +39,185 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-def run_one(
-    planned: Surge, cluster: Cluster, target: Target, folder: Path
-) -> tuple[ledger.Ledger, list[dict[str, Any]]]:
-    settings = Settings(
-        batch_size=planned.batch_size,
-        linger_ms=planned.linger_ms,
-        max_in_flight=planned.max_in_flight if planned.language else 0,
-        profile=Profile(cold_start_ms=300.0, compute_ms=3.0, shipping_ms=3.0),
-        warms_up=planned.warms_up,
-    )
-    with Run("test", target=target, results=folder) as run:
-        exact = drive.drive(planned, run, cluster, target, policy("default", settings))
-    return exact, read(run.path)
+class Job:
+    """One job, from its submission to what came out of it.
+
+    Args:
+        endpoint: of the functions; None: nobody is called.
+        changes: of the settings.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        controller: Controller,
+        folder: Path,
+        endpoint: str | None = None,
+        function: str | None = None,
+        **changes: Any,
+    ) -> None:
+        self.cluster, self.controller = cluster, controller
+        self.output = folder / "output"
+        self.start_s = 0.0
+        self.settings = JobSettings(
+            **{
+                "method": "operator",
+                "workload": "sentences",
+                "seed": 1,
+                "shape": "constant:base=1000",
+                "length_s": 4.0,
+                "batch_size": 20,
+                "control": controller.address,
+                "secret": controller.secret,
+                "clock": clock.anchor(),
+                "output": str(self.output),
+                "function": function,
+                "endpoint_url": endpoint,
+                "call_timeout_ms": 1000.0,
+                "checkpoint_ms": 500,
+                **changes,
+            }
+        )
+        cluster.wait_for_slots(2 * self.settings.parallelism)
+        self.id = submit(cluster, self.settings)
+
+    def start(self, share: float = 0.0, in_flight: int = 8, batches_per_call: int = 1) -> None:
+        wait_until(lambda: self.cluster.running(self.id), 90, "all tasks running")
+        callers = 0 if self.settings.method == "none" else self.settings.parallelism
+        wait_until(
+            lambda: len(self.controller.connected()) == 1 + callers, 90, "all to be connected"
+        )
+        self.start_s = clock.now_s() + 0.3
+        self.controller.publish(
+            job={"start_at_s": self.start_s},
+            share=share,
+            in_flight=in_flight,
+            batches_per_call=batches_per_call,
+        )
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Wait for the end; all lines of the sink, which hold exactly what must come out."""
+        wait_until(lambda: self.cluster.state(self.id) == "FINISHED", 120, "the job to finish")
+        lines = list(ledger.read_output(self.output))
+        self.ledger = ledger.check(self.settings, lines, self.start_s)
+        assert self.ledger.is_exact, self.ledger
+        return lines
+
+
+Run = Callable[..., Job]
+
+
+@pytest.fixture
+def run(cluster: Cluster, target: Target, tmp_path: Path) -> Iterator[Run]:
+    """Submits a job; `language` calls the real function. Nothing runs on after the test."""
+    jobs = []
+    with Controller() as controller:
+
+        def submit_one(language: str | None = None, **changes: Any) -> Job:
+            if language:
+                changes["function"] = target.functions[language]
+                changes["endpoint"] = target.endpoint_url
+            job = Job(cluster, controller, tmp_path, **changes)
+            jobs.append(job)
+            return job
+
+        yield submit_one
+        for job in jobs:
+            with suppress(FlinkError):
+                cluster.cancel(job.id)
+            wait_until(partial(has_ended, cluster, job.id), 30, "the job to end")
+
+
+def has_ended(cluster: Cluster, job: str) -> bool:
+    return cluster.state(job) in ("FINISHED", "CANCELED", "FAILED")
+
+
+def batches(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if line["kind"] == "batch"]
+
+
+def calls(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if line["kind"] == "call"]
 
 
 @pytest.mark.parametrize(
-    ("method", "language", "ordered"),
+    ("method", "language", "ordered", "share", "together"),
     [
-        ("operator", "python", False),
-        ("operator", "java", True),
-        ("source", "node", False),
-        ("source", "python", True),
-        ("always", "java", False),
+        ("none", None, False, 0.0, 1),
+        ("operator", "python", False, 0.5, 1),
+        ("operator", "java", True, 0.5, 1),
+        ("source", "node", False, 0.5, 1),
+        ("source", "python", True, 0.5, 4),
+        ("always", "java", False, 1.0, 4),
     ],
 )
-def test_a_surge_is_offloaded_and_nothing_is_lost_twice_or_wrong(
-    method: Method,
-    language: str,
-    ordered: bool,
-    cluster: Cluster,
-    target: Target,
-    tmp_path: Path,
+def test_every_method_delivers_exactly_what_must_come_out_and_says_how(
+    method: Method, language: str | None, ordered: bool, share: float, together: int, run: Run
 ) -> None:
-    planned = replace(SHORT, method=method, language=language, ordered=ordered)
+    job = run(language, method=method, ordered=ordered)
+    job.start(share, batches_per_call=together)
 
-    exact, facts = run_one(planned, cluster, target, tmp_path)
+    lines = job.finish()
 
-    assert exact.is_exact
-    assert exact.delivered == exact.expected == 200 * 5 + 800 * 4
-    batches = [x for x in facts if x["kind"] == "batch"]
-    offloaded = [x for x in batches if x["way"] == "offloaded"]
-    assert offloaded
+    offloaded = [line for line in batches(lines) if line["way"] == "offloaded"]
+    assert len(offloaded) / len(batches(lines)) == pytest.approx(share, abs=0.35)
+    assert bool(offloaded) == bool(language)
     if ordered:
-        assert exact.out_of_order == 0
-    if method == "always":
-        assert len(offloaded) == len(batches)
-    for x in offloaded:
-        parts = sum(
-            x[f"{part}_ms"] for part in ("waiting", "shipping", "bring_up", "computing", "sending")
-        )
-        assert parts == pytest.approx(x["sink_ms"] - x["due_first_ms"], abs=250)
+        assert job.ledger.out_of_order == 0
+    answered = {c["number"]: c for c in calls(lines) if c["outcome"] == "answered"}
+    assert {line["call"] for line in offloaded} <= answered.keys()
+    assert sum(c["records"] for c in answered.values()) == sum(x["count"] for x in offloaded)
+    assert max((c["batches"] for c in answered.values()), default=1) <= together
+    for line in batches(lines):
+        times = ["due_first_ms", "closed_ms", "taken_at_ms", "sent_at_ms", "returned_at_ms"]
+        moments = [*(line[x] for x in times), line["sink_at_us"] / 1000]
+        assert moments == sorted(moments)
+        parts = [line[f"{x}_ms"] for x in PARTS if f"{x}_ms" in line]
+        assert min(parts) >= 0
+        assert sum(parts) == pytest.approx(line["returned_at_ms"] - line["sent_at_ms"], abs=0.01)
 
 
-@pytest.mark.parametrize("method", ["scale-out", "scale-out-new"])
-def test_a_job_that_is_scaled_out_delivers_exactly_once(
-    method: Method, cluster: Cluster, target: Target, tmp_path: Path
-) -> None:
-    planned = replace(SHORT, method=method, capacity_per_s=500.0, length_s=14.0)
-    at_start = len(cluster.task_manager_pids())
+def test_a_batch_is_whole_where_two_flatmaps_feed_one_sink(run: Run, cluster: Cluster) -> None:
+    job = run("python", max_parallelism=2, length_s=10.0)
+    job.start(share=0.3)
+    time.sleep(2)
 
-    exact, facts = run_one(planned, cluster, target, tmp_path)
+    cluster.rescale(job.id, ("tokenizer",), 2)
 
-    assert exact.is_exact
-    assert {x["subtask"] for x in facts if x["kind"] == "batch"} == {0, 1}
-    assert len(cluster.task_manager_pids()) - at_start == (method == "scale-out-new")
-    cluster.stop_task_managers(keep=at_start)
-
-
-@pytest.mark.parametrize("method", ["none", "bigger"])
-def test_what_is_not_relieved_comes_out_late_and_whole(
-    method: Method, cluster: Cluster, target: Target, tmp_path: Path
-) -> None:
-    (planned,) = surge.plan(replace(SHORT, length_s=14.0), [method], [], 1, seed=1)
-
-    exact, facts = run_one(planned, cluster, target, tmp_path)
-
-    assert exact.is_exact
-    late = [x for x in facts if x["kind"] == "batch" and x["sink_ms"] - x["due_last_ms"] > 2000]
-    assert bool(late) == (method == "none")
-
-
-def test_environments_are_started_while_the_load_rises(
-    cluster: Cluster, target: Target, tmp_path: Path
-) -> None:
-    rising = replace(
-        SHORT, method="operator", language="node", shape="sine:low=100,high=700,period=12"
-    )
-
-    exact, facts = run_one(replace(rising, warms_up=True, length_s=12.0), cluster, target, tmp_path)
-
-    assert exact.is_exact
-    decisions = [x for x in facts if x["kind"] == "decision"]
-    warmed = next(x["at_ms"] for x in decisions if x["warm"])
-    assert warmed < next(x["at_ms"] for x in decisions if x["overloaded"])
-    (calls,) = [x for x in facts if x["kind"] == "lambda"]
-    assert calls["warm_up_calls"] == max(x["warm"] for x in decisions)
-    assert calls["warm_up_billed_ms"] > 0
-
-
-def test_two_subtasks_share_the_work_and_both_hear_of_every_decision(
-    cluster: Cluster, target: Target, tmp_path: Path
-) -> None:
-    planned = replace(SHORT, method="operator", language="python", parallelism=2)
-    planned = replace(planned, capacity_per_s=200.0)
-
-    exact, facts = run_one(planned, cluster, target, tmp_path)
-
-    assert exact.is_exact
-    batches = [x for x in facts if x["kind"] == "batch" and x["way"] == "offloaded"]
-    assert {x["subtask"] for x in batches} == {0, 1}
-    applied = [x["applied_ms"] for x in facts if x["kind"] == "decision" and x.get("applied_ms")]
-    assert applied
-    assert max(applied) < 250
+    assert {line["subtask"] for line in batches(job.finish())} == {0, 1}
 
 
 def test_what_was_in_flight_in_a_killed_task_manager_comes_out_once(
     target: Target, tmp_path: Path
 ) -> None:
-    planned = replace(SHORT, method="operator", language="python", length_s=12.0)
-    output = tmp_path / "output"
-    notice_soon = {"heartbeat.timeout": "10 s", "heartbeat.interval": "2 s"}
     with (
-        Cluster(tmp_path / "flink", task_managers=3, slots=1, settings=notice_soon) as cluster,
-        Controller() as control,
+        Cluster(tmp_path / "flink", task_managers=3, slots=1, settings=NOTICE_SOON) as cluster,
+        Controller() as controller,
     ):
-        settings = planned.job_settings(target, control.address, str(output))
-        job = cluster.submit("flink_job.job", "--settings", settings.to_json())
-        wait_until(lambda: cluster.running(job), 90, "all tasks running")
-        wait_until(lambda: len(control.connected()) == 2, 90, "both subtasks connected")
-        control.publish(start_at_s=time.time() + 0.5, share=0.5, in_flight=4)
-        time.sleep(6)
+        function = target.functions["python"]
+        job = Job(
+            cluster,
+            controller,
+            tmp_path,
+            target.endpoint_url,
+            function,
+            length_s=10.0,
+            ordered=True,
+        )
+        job.start(share=0.5)
+        time.sleep(4)
 
-        os.kill(tokenizers_process(cluster, job), signal.SIGKILL)
+        os.kill(tokenizers_process(cluster, job.id), signal.SIGKILL)
 
-        wait_until(lambda: cluster.state(job) == "FINISHED", 120, "the job to finish")
-        attempts = cluster.rest.get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]
-    lines = list(ledger.read_output(output))
-    assert attempts
-    assert ledger.check(settings, lines).is_exact
-    assert {line["way"] for line in lines} >= {"offloaded", "local"}
+        lines = job.finish()
+        assert cluster.failure(job.id)
+    assert job.ledger.out_of_order == 0
+    assert {line["way"] for line in batches(lines)} >= {"offloaded", "local"}
 
 
 def tokenizers_process(cluster: Cluster, job: str) -> int:
     """The pid of the TaskManager that runs the tokenizer."""
-    vertex = cluster.rest.vertices(job)["tokenizer"]
+    vertex = next(id for name, id in cluster.rest.vertices(job).items() if "tokenizer" in name)
     manager = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/taskmanagers")["taskmanagers"][0]
     port = int(manager["endpoint"].rsplit(":", 1)[1])
     return next(pid for pid in cluster.task_manager_pids() if port in listening(pid))
@@ -198,44 +230,79 @@ def listening(pid: int) -> set[int]:
     return {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
 
 
-def test_a_job_that_cannot_start_says_why(cluster: Cluster) -> None:
-    with pytest.raises(FlinkError, match="JobSettings"):
-        cluster.submit("flink_job.job", "--settings", '{"method": "none"}')
-
-
-def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -> None:
-    planned = surge.plan(surge.plain(), ("none", "operator", "bigger"), ("python", "java"), 3, 1)
-
-    assert len(planned) == 3 * (1 + 2 + 1)
-    for repetition in (1, 2, 3):
-        turn = [(x.method, x.language) for x in planned if x.repetition == repetition]
-        assert sorted(turn, key=str) == sorted(
-            [("none", None), ("operator", "python"), ("operator", "java"), ("bigger", None)],
-            key=str,
-        )
-    bigger = next(x for x in planned if x.method == "bigger")
-    assert bigger.capacity_per_s == pytest.approx(surge.BASE_PER_S * surge.FACTOR / 0.8)
-    scaled = replace(SHORT, method="scale-out")
-    assert (scaled.scaled_to, scaled.more_slots) == (3, 4)  # 800 / 0.8 of 400 each
-
-
-def test_warm_and_cold_pools_take_turns_too_where_there_is_a_pool() -> None:
-    planned = surge.plan(surge.plain(), ("none", "operator"), ("java",), 2, 1, pools=(0, 8))
-
-    for repetition in (1, 2):
-        turn = sorted((x.method, x.warm) for x in planned if x.repetition == repetition)
-        assert turn == [("none", 0), ("operator", 0), ("operator", 8)]
-
-
-@pytest.mark.parametrize(
-    ("form", "method", "pool", "problem"),
-    [
-        ("surge", "operator", 9, "only 8 calls may be in flight"),
-        ("sine", "scale-out", 0, "needs a surge and a declared capacity"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_before_anything_runs(
-    form: surge.Form, method: Method, pool: int, problem: str
+@pytest.mark.parametrize("method", ["operator", "source"])
+@pytest.mark.parametrize("endpoint", [hanging, refusing], ids=lambda x: x.__name__)
+def test_an_endpoint_that_does_not_answer_costs_a_bounded_wait(
+    method: Method, endpoint: Callable[[], Endpoint], run: Run
 ) -> None:
-    with pytest.raises(click.UsageError, match=problem):
-        surge.plan(surge.plain(form=form), (method,), ("java",), 1, 1, pools=(pool,))
+    with endpoint() as address:
+        job = run(method=method, endpoint=address, function="f")
+        job.start(share=0.5)
+        lines = job.finish()
+
+    assert {line["way"] for line in batches(lines)} == {"local", "fallback"}
+    failed = calls(lines)
+    assert failed and all(c["outcome"] in ("failed", "late") for c in failed)
+    late_ms = [x["sink_at_us"] / 1000 - x["due_last_ms"] for x in batches(lines)]
+    assert max(late_ms) < 5000
+
+
+def test_any_answer_at_all_ends_as_a_failed_call_with_a_reason(run: Run) -> None:
+    with answering() as address:
+        job = run(endpoint=address, function="f", length_s=6.0)
+        job.start(share=0.5)
+        lines = job.finish()
+
+    assert {line["way"] for line in batches(lines)} == {"local", "fallback"}
+    assert all(c["outcome"] == "failed" and c["failure"] for c in calls(lines))
+    assert len({c["failure"] for c in calls(lines)}) > 5
+    assert not job.cluster.failure(job.id)
+
+
+@pytest.mark.parametrize("when", ["before the start", "while calls hang"])
+def test_a_cancelled_job_is_gone_at_once(when: str, run: Run, cluster: Cluster) -> None:
+    with hanging() as address:
+        job = run(endpoint=address, function="f", method="always", length_s=30.0)
+        if when == "before the start":
+            wait_until(lambda: cluster.running(job.id), 90, "all tasks running")
+        else:
+            job.start(share=1.0)
+            time.sleep(2)
+        began_s = time.monotonic()
+
+        cluster.cancel(job.id)
+
+        wait_until(lambda: cluster.state(job.id) == "CANCELED", 30, "the job to be cancelled")
+        assert time.monotonic() - began_s < 10  # of a busy machine; unhindered it takes one
+
+
+def test_a_decision_does_not_outlive_its_controller(
+    cluster: Cluster, target: Target, tmp_path: Path
+) -> None:
+    with Controller() as controller:
+        job = Job(
+            cluster,
+            controller,
+            tmp_path,
+            target.endpoint_url,
+            target.functions["node"],
+            length_s=8.0,
+        )
+        job.start(share=0.7)
+        wait_until(lambda: clock.now_s() > job.start_s + 2, 30, "two seconds of offload")
+    gone_ms = clock.now_s() * 1000
+
+    lines = batches(job.finish())
+
+    def ways(after_ms: float, before_ms: float) -> set[str]:
+        return {x["way"] for x in lines if after_ms < x["taken_at_ms"] < before_ms}
+
+    assert "offloaded" in ways(0, gone_ms)
+    assert ways(gone_ms + 500, float("inf")) == {"local"}
+
+
+def test_a_job_that_cannot_start_says_why(cluster: Cluster, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"method": "none"}')
+    with pytest.raises(FlinkError, match="JobSettings"):
+        cluster.submit("flink_job.job", "--settings", str(settings))

@@ -31,6 +31,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# The job's steps in Java, which `make setup` builds.
+JOB_JAR = ROOT / ".cache" / "flink-job.jar"
+
 _STARTUP_TIMEOUT_S = 180.0
 
 # Flink's adaptive scheduler, without the minutes that it would otherwise wait for more resources
@@ -284,6 +287,7 @@ class Cluster:
         # it serves one job after another.
         for jar in [*flink_home().glob("lib/*.jar"), *flink_home().glob("opt/flink-python-*.jar")]:
             (lib / jar.name).symlink_to(jar)
+        (lib / JOB_JAR.name).symlink_to(JOB_JAR)
         shipped = yaml.safe_load((conf / "config.yaml").read_text())
         port = self.rest.url.rsplit(":", 1)[1]
         options: dict[str, Any] = {

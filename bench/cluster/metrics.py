@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.cluster.flink import Rest
+from flink_job.clock import now_s
 
 # The JobManager fetches from the TaskManagers only when somebody asks, and answers with what it
 # had. So every poll asks twice, this far apart, and takes the second answer.
@@ -116,7 +117,7 @@ class JobMonitor:
         """
         self._rest.get(f"/jobs/{self._job}/vertices/{self._source}/metrics?get=0.numRecordsOut")
         time.sleep(FETCH_S)
-        now_s = time.time() - self._start_at_s
+        at_s = now_s() - self._start_at_s
         source = self._read("source", self._source, 1)
         tokenizer = self._read("tokenizer", self._tokenizer, self._subtasks)
         if self._caller:
@@ -127,8 +128,8 @@ class JobMonitor:
             if name in self._counters
         )
         now = {
-            "at_s": now_s,
-            "due": float(self._due(max(0.0, now_s))),
+            "at_s": at_s,
+            "due": float(self._due(max(0.0, at_s))),
             "taken": taken,
             **{name: counter.total for name, counter in self._counters.items()},
         }
@@ -145,7 +146,7 @@ class JobMonitor:
 
         running = len(tokenizer.get("numRecordsIn", [0]))
         return {
-            "at_ms": now_s * 1000,
+            "at_ms": at_s * 1000,
             "offered_per_s": rate("due"),
             "emitted_per_s": rate("source.sentences"),
             "processed_per_s": rate("taken"),
@@ -177,6 +178,6 @@ class JobMonitor:
         if vertex not in self._sentence_counters:
             listed = self._rest.get(f"/jobs/{self._job}/vertices/{vertex}/metrics")
             for metric in listed:
-                if metric["id"].endswith(".sentences"):
+                if metric["id"].endswith((".sentences", ".records")):
                     self._sentence_counters[vertex] = metric["id"].split(".", 1)[1]
-        return self._sentence_counters.get(vertex, "sentences")
+        return self._sentence_counters.get(vertex, "records")

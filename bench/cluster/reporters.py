@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import socket
 import threading
-import time
 from types import TracebackType
 from typing import Any
 
 from bench.cluster.metrics import TIMES
 from bench.facts.records import Run
+from flink_job.clock import now_s
 
 PUSHED = (
     *TIMES,
@@ -96,7 +96,7 @@ class Listener:
                 datagram = self._socket.recv(_DATAGRAM_BYTES)
             except TimeoutError:
                 continue
-            at_s, to = time.time(), self._to
+            at_s, to = now_s(), self._to
             if to is None:
                 continue
             run, surge, start_at_s = to

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -22,6 +21,7 @@ from bench.lambdas.pool import Pool
 from bench.lambdas.target import Target
 from bench.steering.controller import Controller
 from bench.steering.policy import Decision, Policy, Sample
+from flink_job import clock
 from flink_job.load.shapes import Surge as SurgeShape
 from flink_job.load.shapes import parse
 from flink_job.settings import JobSettings
@@ -35,6 +35,20 @@ Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out
 # Fields of `Surge` that its record has in another form, or elsewhere.
 _UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb")
 CALLING: tuple[Method, ...] = ("operator", "source", "always")
+_CALL_FIELDS = (
+    "subtask",
+    "batches",
+    "outcome",
+    "failure",
+    "wall_ms",
+    "duration_ms",
+    "billed_ms",
+    "init_ms",
+    "bring_up_ms",
+    "network_ms",
+    "placement_ms",
+    "memory_mb",
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,9 @@ class Surge:
         """Task slots that scaling out takes besides."""
         return 2 * (self.scaled_to - self.parallelism)
 
-    def job_settings(self, target: Target | None, control: str, output: str) -> JobSettings:
+    def job_settings(
+        self, target: Target | None, controller: Controller, output: str
+    ) -> JobSettings:
         """What the job is told."""
         method = self.method if self.method in CALLING else "none"
         function = target.functions[self.language] if target and self.language else None
@@ -128,7 +144,9 @@ class Surge:
             seed=self.seed,
             shape=self.shape,
             length_s=self.length_s,
-            control=control,
+            control=controller.address,
+            secret=controller.secret,
+            clock=clock.anchor(),
             output=output,
             batch_size=self.batch_size,
             linger_ms=self.linger_ms,
@@ -169,7 +187,7 @@ def drive(
     output = run.folder / "output" / surge.name
     shape = parse(surge.shape)
     with Controller() as controller, _pool(surge, target) as pool:
-        settings = surge.job_settings(target, controller.address, str(output.resolve()))
+        settings = surge.job_settings(target, controller, str(output.resolve()))
         run.write(
             "surge",
             surge=surge.name,
@@ -180,7 +198,7 @@ def drive(
             **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
         )
         cluster.wait_for_slots(surge.slots)
-        job = cluster.submit("flink_job.job", "--settings", settings.to_json())
+        job = submit(cluster, settings)
         try:
             start_at_s = _start(surge, cluster, controller, job)
             on_start(start_at_s)
@@ -199,9 +217,12 @@ def drive(
             raise
         finally:
             lines = list(ledger.read_output(output)) if output.exists() else []
-            start_ms = (controller.directive.start_at_s or 0.0) * 1000
+            start_s = controller.directive.job.get("start_at_s", 0.0)
             for line in lines:
-                run.write("batch", surge=surge.name, **batch_record(line, start_ms))
+                if line["kind"] == "batch":
+                    run.write("batch", surge=surge.name, **batch_record(line, start_s * 1000))
+                else:
+                    run.write("invocation", surge=surge.name, **call_record(line, start_s * 1000))
             if surge.language:
                 calls, billed_ms = pool.spent() if pool else (0, 0.0)
                 run.write(
@@ -211,7 +232,19 @@ def drive(
                     warm_up_calls=calls,
                     warm_up_billed_ms=billed_ms,
                 )
-    return _settle(surge, run, settings, lines)
+    return _settle(surge, run, settings, lines, start_s)
+
+
+def submit(cluster: Cluster, settings: JobSettings) -> str:
+    """Submit our job and return its id. The settings hold a secret, so they go by a file that
+    nobody else can read, and not by the command line."""
+    file = cluster.folder / "settings.json"
+    file.touch(mode=0o600)
+    file.write_text(settings.to_json())
+    try:
+        return cluster.submit("flink_job.job", "--settings", str(file))
+    finally:
+        file.unlink()
 
 
 def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> float:
@@ -223,10 +256,10 @@ def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> 
         _CONNECT_TIMEOUT_S,
         "every subtask to connect to the controller",
     )
-    start_at_s = time.time() + _LEAD_S
+    start_at_s = clock.now_s() + _LEAD_S
     share = 1.0 if surge.method == "always" else 0.0
     in_flight = -(-surge.max_in_flight // surge.parallelism) if share else 0
-    controller.publish(start_at_s=start_at_s, share=share, in_flight=in_flight)
+    controller.publish(job={"start_at_s": start_at_s}, share=share, in_flight=in_flight)
     return start_at_s
 
 
@@ -303,49 +336,62 @@ def decision_record(
 
 def batch_record(line: dict[str, Any], start_ms: float) -> dict[str, Any]:
     """The fields of a `batch` record: a line of the sink, in ms since the schedule's start."""
-    returned_ms = line["returned_at_ms"]
+    returned_ms, sink_ms = line["returned_at_ms"], line["sink_at_us"] / 1000
     return {
         "batch": line["number"],
         "first": line["first"],
         "count": line["count"],
         "due_first_ms": line["due_first_ms"] - start_ms,
         "due_last_ms": line["due_last_ms"] - start_ms,
-        "sink_ms": line["sink_at_ms"] - start_ms,
+        "sink_ms": sink_ms - start_ms,
         "way": line["way"],
         "subtask": line["subtask"],
-        "waiting_ms": line["taken_at_ms"] - line["due_first_ms"],
+        "call": line["call"],
+        "waiting_ms": line["sent_at_ms"] - line["due_first_ms"],
+        "filling_ms": line["closed_ms"] - line["due_first_ms"],
+        "queueing_ms": line["taken_at_ms"] - line["closed_ms"],
+        "call_wait_ms": line["sent_at_ms"] - line["taken_at_ms"],
         "shipping_ms": line["shipping_ms"],
+        "network_ms": line["network_ms"],
+        "placement_ms": line["placement_ms"],
         "bring_up_ms": line["bring_up_ms"],
         "computing_ms": line["computing_ms"],
-        "sending_ms": line["sink_at_ms"] - returned_ms,
-        "billed_ms": line["billed_ms"],
-        "init_ms": line["init_ms"],
+        "sending_ms": sink_ms - returned_ms,
+    }
+
+
+def call_record(line: dict[str, Any], start_ms: float) -> dict[str, Any]:
+    """The fields of an `invocation` record: a line of the sink, in ms since the start."""
+    fields = {name: line[name] for name in _CALL_FIELDS}
+    return {
+        "call": line["number"],
+        "sentences": line["records"],
+        "sent_ms": line["sent_at_ms"] - start_ms,
+        **fields,
     }
 
 
 def calls_record(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """The fields of a `lambda` record: what became of the calls of one surge."""
-    failures = Counter(line["failure"] for line in lines if line["failure"])
-    known = {
-        "throttled": "TooManyRequestsException",
-        "timed_out": "Sandbox.Timedout",
-        "late": "late",
-    }
+    calls = [line for line in lines if line["kind"] == "call"]
+    failures = Counter(call["failure"] for call in calls if call["outcome"] == "failed")
+    known = {"throttled": "TooManyRequestsException", "timed_out": "Sandbox.Timedout"}
     counts = {field: failures.pop(kind, 0) for field, kind in known.items()}
     return {
-        "calls": sum(line["way"] != "local" for line in lines),
-        "cold_starts": sum(line["init_ms"] is not None for line in lines),
+        "calls": len(calls),
+        "cold_starts": sum(call["init_ms"] is not None for call in calls),
         **counts,
+        "late": sum(call["outcome"] == "late" for call in calls),
         "failed": sum(failures.values()),
-        "billed_ms": float(sum(line["billed_ms"] or 0.0 for line in lines)),
-        "memory_mb": next((x["memory_mb"] for x in lines if x["memory_mb"] is not None), None),
+        "billed_ms": float(sum(call["billed_ms"] or 0.0 for call in calls)),
+        "memory_mb": next((x["memory_mb"] for x in calls if x["memory_mb"] is not None), None),
     }
 
 
 def _settle(
-    surge: Surge, run: Run, settings: JobSettings, lines: list[dict[str, Any]]
+    surge: Surge, run: Run, settings: JobSettings, lines: list[dict[str, Any]], start_s: float
 ) -> ledger.Ledger:
-    result = ledger.check(settings, lines)
+    result = ledger.check(settings, lines, start_s)
     run.write("ledger", surge=surge.name, **asdict(result))
     if not result.is_exact:
         raise SurgeFailed(

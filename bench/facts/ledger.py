@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from flink_job.load.shapes import batches, parse
+from flink_job.load.shapes import PlannedBatch, batches, parse
 from flink_job.load.workloads import workload
 from flink_job.settings import JobSettings
 from functions.python.tokenizer import operator
+
+# Times went through floating point on their way.
+_SAME_MS = 0.01
 
 
 @dataclass(frozen=True)
 class Ledger:
     """Sentences that must come out, and what became of them. All are counts of sentences, but
-    `out_of_order`, which counts batches that came after a later one of the same sink subtask."""
+    `out_of_order`, which counts batches that came after a later one of their lane."""
 
     expected: int
     delivered: int
@@ -48,27 +52,37 @@ def read_output(folder: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def check(settings: JobSettings, output: list[dict[str, Any]]) -> Ledger:
-    """Hold the sink's output of one job against what its settings say must come out."""
+def check(settings: JobSettings, output: list[dict[str, Any]], start_s: float) -> Ledger:
+    """Hold the sink's output of one job against what its settings say must come out.
+
+    Args:
+        output: lines of `read_output`; those of calls are passed over.
+        start_s: when the schedule started, in seconds of the clock: a batch that says that it was
+            due at another time is wrong, since its latency would be.
+    """
     plan = batches(
         parse(settings.shape), settings.length_s, settings.batch_size, settings.linger_ms
     )
     stream = workload(settings.workload, settings.seed, settings.words_per_sentence)
     tokenize = operator(settings.operator)
+    lines = [line for line in output if line["kind"] == "batch"]
     seen = [0] * len(plan)
     wrong = 0
-    for line in output:
+    for line in lines:
         number = line["number"]
         if not 0 <= number < len(plan):
-            wrong += line["count"]
+            wrong += max(1, line["count"])
             continue
         seen[number] += 1
         planned = plan[number]
+        if not _says_what_was_planned(line, planned, start_s):
+            wrong += planned.count
+            continue
         expected = [
             " ".join(tokenize(sentence))
             for sentence in stream.sentences(planned.first, planned.count)
         ]
-        wrong += _differences(expected, line["tokens"], line["stray_tokens"])
+        wrong += _differences(expected, line)
     counts = [planned.count for planned in plan]
     return Ledger(
         expected=sum(counts),
@@ -78,22 +92,40 @@ def check(settings: JobSettings, output: list[dict[str, Any]]) -> Ledger:
             count * (times - 1) for count, times in zip(counts, seen, strict=True) if times > 1
         ),
         wrong=wrong,
-        out_of_order=_out_of_order(output),
+        out_of_order=_out_of_order(lines, settings.max_parallelism),
     )
 
 
-def _differences(expected: list[str], tokens: list[str], stray_tokens: int) -> int:
-    """Sentences of one batch that came out different; stray tokens make at least one wrong."""
-    differing = sum(a != b for a, b in zip(expected, tokens, strict=False))
-    missing = abs(len(expected) - len(tokens))
-    return max(differing + missing, 1 if stray_tokens else 0)
+def _says_what_was_planned(line: dict[str, Any], planned: PlannedBatch, start_s: float) -> bool:
+    due = (planned.due_first_s, planned.due_last_s, planned.closes_s)
+    said = (line["due_first_ms"], line["due_last_ms"], line["closed_ms"])
+    return (
+        (line["first"], line["count"]) == (planned.first, planned.count)
+        and len(line["token_counts"]) == planned.count
+        and all(abs(ms - (start_s + s) * 1000) <= _SAME_MS for ms, s in zip(said, due, strict=True))
+    )
 
 
-def _out_of_order(output: list[dict[str, Any]]) -> int:
+def _differences(expected: list[str], line: dict[str, Any]) -> int:
+    """Sentences of one batch that came out different; tokens too many or too few make at least
+    one wrong."""
+    tokens = line["tokens"].split()
+    all_there = len(tokens) == sum(line["token_counts"])
+    each = iter(tokens)
+    differing = sum(
+        " ".join(islice(each, count)) != sentence
+        for count, sentence in zip(line["token_counts"], expected, strict=True)
+    )
+    return max(differing, 0 if all_there else 1)
+
+
+def _out_of_order(lines: list[dict[str, Any]], lanes: int) -> int:
+    """Batches that came to the sink after a later one of their lane, whichever subtask sent them:
+    order is kept within a lane. Lines with one time stand as they were written."""
     latest: dict[int, int] = {}
     late = 0
-    for line in sorted(output, key=lambda line: float(line["sink_at_ms"])):
-        lane = line["subtask"]
+    for line in sorted(lines, key=lambda line: int(line["sink_at_us"])):
+        lane = line["number"] % lanes
         late += line["number"] < latest.get(lane, -1)
         latest[lane] = max(latest.get(lane, -1), line["number"])
     return late

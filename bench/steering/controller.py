@@ -5,29 +5,45 @@ See `flink_job.offload.control` for the protocol.
 
 from __future__ import annotations
 
+import hmac
 import json
+import secrets
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
-from flink_job.offload.control import Directive
+from flink_job.offload.control import LEASE_S, LONGEST_LINE, Directive
+
+_HEARTBEAT_S = LEASE_S / 8
+_HELLO_TIMEOUT_S = 5.0
 
 
 class Controller:
-    """Listens on a free port of 127.0.0.1, as a context manager; thread-safe."""
+    """Listens on a free port, as a context manager; thread-safe.
 
-    def __init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
+    Only subtasks that know `secret`, drawn anew for each controller, are told anything.
+
+    Args:
+        host: the address to listen on; on any but the loopback, other machines may connect.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.secret = secrets.token_hex(16)
+        self._server = socket.create_server((host, 0))
         self._lock = threading.Condition()
         self._connections: dict[socket.socket, tuple[str, int]] = {}
         self._applied: dict[socket.socket, int] = {}
+        self._closed = threading.Event()
         self.directive = Directive()
-        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+        self.address = f"{host}:{self._server.getsockname()[1]}"
 
     def __enter__(self) -> Controller:
         threading.Thread(target=self._accept, name="controller", daemon=True).start()
+        threading.Thread(target=self._repeat, name="heartbeat", daemon=True).start()
         return self
 
     def __exit__(
@@ -36,40 +52,40 @@ class Controller:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # close() alone does not wake a thread that waits in accept().
+        self._closed.set()
+        # close() alone neither wakes a thread that waits in accept() nor hangs up on a connection
+        # that another thread reads from.
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         with self._lock:
-            for connection in self._connections:
-                connection.close()
+            for connection in list(self._connections):
+                self._drop(connection)
 
     def connected(self) -> set[tuple[str, int]]:
         """The subtasks that listen now, as (vertex, subtask index)."""
         with self._lock:
             return set(self._connections.values())
 
-    def publish(self, **changes: float | int | None) -> int:
+    def publish(self, **changes: Any) -> int:
         """Change the directive, send it to all subtasks, and return its number."""
         with self._lock:
-            self.directive = replace(
-                self.directive,
-                number=self.directive.number + 1,
-                **changes,  # type: ignore[arg-type]
-            )
-            for connection in list(self._connections):
-                self._send(connection)
+            self.directive = replace(self.directive, number=self.directive.number + 1, **changes)
+            self._send_all()
             return self.directive.number
 
     def wait_applied(self, number: int, timeout_s: float) -> float | None:
         """Wait until every connected subtask has directive `number`.
 
         Returns:
-            How long that took, in ms; None when some had not after `timeout_s`.
+            How long that took, in ms; None when some had not after `timeout_s`, or none is there.
         """
         started = time.monotonic()
         with self._lock:
             done = self._lock.wait_for(
-                lambda: all(self._applied.get(c, -1) >= number for c in self._connections),
+                lambda: (
+                    bool(self._connections)
+                    and all(self._applied.get(c, -1) >= number for c in self._connections)
+                ),
                 timeout_s,
             )
         return (time.monotonic() - started) * 1000 if done else None
@@ -82,28 +98,59 @@ class Controller:
                 return
             threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
 
-    def _listen(self, connection: socket.socket) -> None:
-        with connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                for line in connection.makefile():
-                    message = json.loads(line)
-                    with self._lock:
-                        if "hello" in message:
-                            self._connections[connection] = (message["hello"], message["subtask"])
-                            self._send(connection)
-                        else:
-                            self._applied[connection] = message["applied"]
-                            self._lock.notify_all()
-            except (OSError, ValueError):
-                pass
+    def _repeat(self) -> None:
+        while not self._closed.wait(_HEARTBEAT_S):
             with self._lock:
-                self._connections.pop(connection, None)
-                self._applied.pop(connection, None)
-                self._lock.notify_all()
+                self._send_all()
+
+    def _listen(self, connection: socket.socket) -> None:
+        with (
+            connection,
+            connection.makefile("rb") as lines,
+            suppress(OSError, ValueError, KeyError, TypeError, RecursionError),
+        ):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.settimeout(_HELLO_TIMEOUT_S)
+            hello = _message(lines.readline(LONGEST_LINE))
+            if not hmac.compare_digest(str(hello["secret"]).encode(), self.secret.encode()):
+                return
+            connection.settimeout(None)
+            with self._lock:
+                if self._closed.is_set():
+                    return
+                self._connections[connection] = (str(hello["hello"]), int(hello["subtask"]))
+                self._send(connection)
+            while line := lines.readline(LONGEST_LINE):
+                with self._lock:
+                    self._applied[connection] = int(_message(line)["applied"])
+                    self._lock.notify_all()
+        with self._lock:
+            self._drop(connection)
+
+    def _send_all(self) -> None:
+        for connection in list(self._connections):
+            self._send(connection)
 
     def _send(self, connection: socket.socket) -> None:
+        """Never waits: who has not read for so long that its buffer is full is hung up on."""
+        line = self.directive.to_line()
         try:
-            connection.sendall(self.directive.to_line())
+            if connection.send(line, socket.MSG_DONTWAIT) < len(line):
+                self._drop(connection)
         except OSError:
-            self._connections.pop(connection, None)
+            self._drop(connection)
+
+    def _drop(self, connection: socket.socket) -> None:
+        self._connections.pop(connection, None)
+        self._applied.pop(connection, None)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        self._lock.notify_all()
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    """One message of a subtask. Raises ValueError unless it is a JSON object."""
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("not an object")
+    return message

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-from flink_job.batch import Batch, Passage, now_ms
-from flink_job.offload.client import Answer, CallFailed, LambdaClient
-from functions.python.tokenizer import decode
+from flink_job.clock import now_ms
+from flink_job.offload.batch import Batch, Call, Passage, Results
+from flink_job.offload.client import CallFailed, LambdaClient
 
 # More calls than this from one process would only queue on its interpreter lock.
 MOST_IN_FLIGHT = 64
@@ -16,102 +18,172 @@ MOST_IN_FLIGHT = 64
 
 @dataclass(frozen=True)
 class Landed:
-    """A batch that is back: its tokens, or None when it has to be tokenized locally."""
+    """A call that is back, or was given up: its batches, and their results if it brought any."""
 
-    batch: Batch
-    passage: Passage
-    tokens: list[list[str]] | None
+    call: Call
+    batches: list[tuple[Batch, Passage]]
+    results: list[Results] | None
+
+
+@dataclass(frozen=True)
+class _Return:
+    """What a thread that called has to say."""
+
+    results: Results | None
+    returned_at_ms: float
+    cpu_ns: int
 
 
 @dataclass
 class _Flight:
-    batch: Batch
-    passage: Passage
-    answer: Future[tuple[Answer, float]]
+    lane: int
+    call: Call
+    batches: list[tuple[Batch, Passage]]
+    returned: Future[_Return]
     left_s: float
 
 
 class Calls:
     """Sends batches to one function, in parallel, never waiting for an answer itself.
 
-    A batch whose call fails or takes longer than `timeout_ms` lands without tokens. Its late
-    answer is dropped when it comes, but the call counts as in flight until then: an endpoint that
-    hangs must not collect calls without end.
+    A call that fails or takes longer than `timeout_ms` lands without results. Its late answer is
+    dropped when it comes, but the call counts as in flight until then: an endpoint that hangs must
+    not collect calls without end.
+
+    Args:
+        results: one result a record out of a parsed answer; ValueError where it is none.
+        tail_every: of so many calls, one asks for the log tail.
     """
 
     def __init__(
-        self, client: LambdaClient, function: str, operator: str, timeout_ms: float
+        self,
+        client: LambdaClient,
+        function: str,
+        results: Callable[[Any], Results],
+        *,
+        subtask: int,
+        timeout_ms: float,
+        tail_every: int,
     ) -> None:
         self._client = client
         self._function = function
-        self._operator = operator
+        self._results = results
+        self._subtask = subtask
         self._timeout_s = timeout_ms / 1000
-        self._calls = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="invoke")
-        self._lanes: dict[int, dict[int, _Flight]] = {}
-        self._overdue: set[Future[tuple[Answer, float]]] = set()
+        self._tail_every = tail_every
+        self._threads = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="invoke")
+        self._number = 0
+        self._flights: dict[int, dict[int, _Flight]] = {}
+        self._overdue: dict[int, _Flight] = {}
+        self.cpu_ns = 0
 
-    def in_flight(self, lane: int | None = None) -> int:
-        """Batches of `lane` in flight; without a lane, all calls, overdue ones included."""
-        if lane is not None:
-            return len(self._lanes.get(lane, ()))
-        self._overdue = {call for call in self._overdue if not call.done()}
-        return sum(map(len, self._lanes.values())) + len(self._overdue)
+    def in_flight(self) -> int:
+        """Calls that have not come back, overdue ones included."""
+        flights = [f for lane in self._flights.values() for f in lane.values()]
+        return sum(not f.returned.done() for f in (*flights, *self._overdue.values()))
 
-    def send(self, lane: int, batch: Batch, passage: Passage) -> None:
-        """Put `batch` in flight."""
-        event: dict[str, object] = {"operator": self._operator, "sentences": batch.sentences}
-        call = self._calls.submit(self._invoke, event)
-        self._lanes.setdefault(lane, {})[batch.number] = _Flight(
-            batch, passage, call, time.monotonic()
+    def has_flights(self, lane: int) -> bool:
+        """Whether batches of `lane` are in flight, or back and not collected."""
+        return bool(self._flights.get(lane))
+
+    def send(self, lane: int, batches: list[tuple[Batch, Passage]], event: bytes) -> None:
+        """Put `batches` in flight, in one call."""
+        self._number += 1
+        call = Call(
+            number=self._number,
+            subtask=self._subtask,
+            batches=len(batches),
+            records=sum(batch.size for batch, _ in batches),
+            sent_at_ms=now_ms(),
         )
-
-    def _invoke(self, event: dict[str, object]) -> tuple[Answer, float]:
-        return self._client.invoke(self._function, event), now_ms()
+        for _, passage in batches:
+            passage.call, passage.sent_at_ms = call.number, call.sent_at_ms
+        returned = self._threads.submit(self._invoke, call, event)
+        flight = _Flight(lane, call, batches, returned, time.monotonic())
+        self._flights.setdefault(lane, {})[call.number] = flight
 
     def landed(self, lane: int) -> list[Landed]:
         """Take out what came back, failed, or is overdue on `lane` since the last time."""
-        flights = self._lanes.get(lane, {})
-        overdue_since = time.monotonic() - self._timeout_s
+        flights = self._flights.get(lane, {})
+        overdue_since_s = time.monotonic() - self._timeout_s
         landed = []
         for number, flight in list(flights.items()):
-            if flight.answer.done():
-                landed.append(_land(flight))
-            elif flight.left_s < overdue_since:
-                self._overdue.add(flight.answer)
-                flight.passage.failure = "late"
-                landed.append(Landed(flight.batch, flight.passage, None))
+            if flight.returned.done():
+                landed.append(self._land(flight))
+            elif flight.left_s < overdue_since_s:
+                landed.append(self._give_up(flight))
             else:
                 continue
             del flights[number]
         return landed
 
+    def give_up(self, lane: int) -> list[Landed]:
+        """Take out all that is still in flight on `lane`."""
+        return [self._give_up(flight) for flight in self._flights.pop(lane, {}).values()]
+
+    def came_late(self) -> list[Call]:
+        """Take out the calls given up that have ended by now, with what is known of them."""
+        ended = [number for number, f in self._overdue.items() if f.returned.done()]
+        return [self._late(self._overdue.pop(number)) for number in ended]
+
+    def never_came(self) -> list[Call]:
+        """Take out the calls given up that have not ended."""
+        calls = [flight.call for flight in self._overdue.values()]
+        self._overdue.clear()
+        return calls
+
     def close(self) -> None:
-        """Drop what has not been sent yet; calls on their way end by their own time-out."""
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        """Drop what has not been sent yet and hang up; calls on their way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
 
+    def _invoke(self, call: Call, event: bytes) -> _Return:
+        cpu_ns = time.thread_time_ns()
+        results = None
+        try:
+            answer = self._client.invoke(
+                self._function, event, tail=call.number % self._tail_every == 0
+            )
+            call.report = answer.report
+            results = self._results(answer.value)
+            if len(results) != call.records:
+                raise ValueError(f"{len(results)} entries for {call.records}")
+        except CallFailed as failed:
+            call.outcome, call.failure, call.report = "failed", failed.kind, failed.report
+            results = None
+        except Exception as error:
+            # Any answer at all must end as a failed call with a reason, never in the operator.
+            call.outcome, call.failure = "failed", f"WrongAnswer: {error}"
+            results = None
+        return_ms = now_ms()
+        call.wall_ms = return_ms - call.sent_at_ms
+        return _Return(results, return_ms, time.thread_time_ns() - cpu_ns)
 
-def _land(flight: _Flight) -> Landed:
-    batch, passage = flight.batch, flight.passage
-    try:
-        answer, returned_at_ms = flight.answer.result()
-        tokens = [decode(entry) for entry in answer.value["tokens"]]
-        compute_ms = answer.value["compute_ns"] / 1e6
-        if len(tokens) != len(batch.sentences):
-            raise CallFailed("WrongAnswer", f"{len(tokens)} entries for {len(batch.sentences)}")
-    except CallFailed as failed:
-        passage.failure = failed.kind
-        return Landed(batch, passage, None)
-    except (KeyError, TypeError) as error:
-        passage.failure = f"WrongAnswer: {error!r}"
-        return Landed(batch, passage, None)
-    report = answer.report
-    passage.way = "offloaded"
-    passage.returned_at_ms = returned_at_ms
-    # AWS tells the init duration; the local service also what came before it.
-    passage.bring_up_ms = report.bring_up_ms or report.init_ms or 0.0
-    passage.computing_ms = compute_ms if report.duration_ms is None else report.duration_ms
-    passage.shipping_ms = answer.wall_ms - passage.bring_up_ms - passage.computing_ms
-    passage.billed_ms = report.billed_ms
-    passage.init_ms = report.init_ms
-    passage.memory_mb = report.memory_mb
-    return Landed(batch, passage, tokens)
+    def _land(self, flight: _Flight) -> Landed:
+        returned = flight.returned.result()
+        self.cpu_ns += returned.cpu_ns
+        call = flight.call
+        if returned.results is None:
+            for _, passage in flight.batches:
+                passage.failure = call.failure
+            return Landed(call, flight.batches, None)
+        results, start = [], 0
+        for batch, passage in flight.batches:
+            results.append(returned.results[start : start + batch.size])
+            start += batch.size
+            passage.answered(returned.returned_at_ms, call.report)
+        return Landed(call, flight.batches, results)
+
+    def _give_up(self, flight: _Flight) -> Landed:
+        if flight.returned.done():
+            return self._land(flight)
+        self._overdue[flight.call.number] = flight
+        for _, passage in flight.batches:
+            passage.failure = "late"
+        # The thread that called still writes into its call: until it ends, this is what is known.
+        return Landed(Call(**{**vars(flight.call), "outcome": "late"}), flight.batches, None)
+
+    def _late(self, flight: _Flight) -> Call:
+        self.cpu_ns += flight.returned.result().cpu_ns
+        flight.call.outcome = "late"
+        return flight.call

@@ -1,45 +1,63 @@
 """The operators that offload: both methods, and what they share.
 
-What is in flight is keyed state, the key being the batch's lane: a restored checkpoint sends it
-again. Each answer is emitted once, by whichever of Lambda and the local fall-back is first.
+What is in flight is keyed state, the key being the batch's lane: a restored checkpoint does it
+again. Each batch is emitted once, by whichever of Lambda and the local fall-back is first.
+
+Nothing here waits without a bound, and whatever waits or works notices that the job is cancelled.
+Work that is not done in the call that brought it waits in one queue a lane, oldest first; looking
+for answers never works, so nothing calls itself.
 """
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Generator, Iterator
+from itertools import islice
 from typing import Any
 
 from pyflink.common import Types
-from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream import KeyedProcessFunction, OutputTag, ProcessFunction, RuntimeContext
 
-from flink_job import tokenizer
-from flink_job.batch import Batch, Passage, emit, new_passage, now_ms
-from flink_job.offload.calls import MOST_IN_FLIGHT, Calls
+from flink_job.clock import now_ms
+from flink_job.offload.batch import Batch, Passage, Results
+from flink_job.offload.calls import MOST_IN_FLIGHT, Calls, Landed
 from flink_job.offload.client import LambdaClient
-from flink_job.offload.control import Control
-from flink_job.offload.order import AtOnce, InOrder, Outlet, Tokens, unfinished
-from flink_job.offload.subtask import subtask_index
-from flink_job.settings import JobSettings
-from flink_job.tokenizer import Worker, close
+from flink_job.offload.control import Control, Directive
+from flink_job.offload.counters import Counters
+from flink_job.offload.flatmap import Flatmap
+from flink_job.offload.order import AtOnce, InOrder, Outlet, Unfinished
+from flink_job.offload.settings import Offloading
+from flink_job.offload.task import check_cancelled, subtask_index
 
-CALLER = "caller"
+FLATMAP, CALLER = "tokenizer", "caller"
 
-# What the caller hands on to the tokenizer.
-TO_TOKENIZER = OutputTag("to the tokenizer", Types.PICKLED_BYTE_ARRAY())
+# What the caller hands on to the flatmap.
+TO_FLATMAP = OutputTag("to the flatmap", Types.PICKLED_BYTE_ARRAY())
 
 # How often an operator looks for answers: while it waits for something else, and by timer when no
 # input comes. What an answer waits here is part of "sending downstream".
 _LOOK_S = 0.002
 _TIMER_MS = 20
+# Work is done in slices, with a look at the answers in between: they must not wait for a batch.
+_SLICE_S = 0.004
+# Python hands its lock over so often: the threads that call must not wait for a slice of work.
+_SWITCH_S = 0.0005
+# Of batches that wait to be done here, one call of the operator does one, or more until this time
+# has passed: checkpoints and cancelling come through in between.
+_WORK_S = 0.2
 # What could not be offloaded in time is not made up for with a flood of calls.
 _MOST_OWED = 2.0
-# How long the caller lets a batch wait for a free call before it goes to the tokenizer.
-_CALLER_PATIENCE_S = 0.1
+# Batches that wait for company before they are sent wait so long at most.
+_COMPANY_S = 0.02
+# How long the end of a lane waits for answers before it does the rest here.
+_END_S = 0.8
+# What an event may have besides the payloads.
+_EVENT_BYTES = 1000
 
-# A record downstream, or (tag, batch) for the tokenizer.
+# A record downstream, or (tag, batch).
 Output = Any
 
 
@@ -59,24 +77,121 @@ class Share:
         self._owed -= 1.0
 
 
+class Worker:
+    """Does the work here, slice by slice."""
+
+    def __init__(self, flatmap: Flatmap) -> None:
+        self._flatmap = flatmap
+        self._record_s = _SLICE_S / 10
+
+    def expected_s(self, batch: Batch) -> float:
+        """How long `batch` would take, going by the last one, in seconds."""
+        return batch.size * self._record_s
+
+    def results(self, batch: Batch) -> Iterator[tuple[Results, float]]:
+        """The results of `batch` so far and the seconds worked on it, after each slice."""
+        results: Results = []
+        started_s = time.perf_counter()
+        records = iter(self._flatmap.records(batch.payload))
+        worked_s = time.perf_counter() - started_s
+        size = max(1, int(_SLICE_S / self._record_s))
+        while some := list(islice(records, size)):
+            started_s = time.perf_counter()
+            results += self._flatmap.work(some)
+            slice_s = time.perf_counter() - started_s
+            worked_s += slice_s
+            self._record_s = max(slice_s / len(some), 1e-7)
+            size = max(1, int(_SLICE_S / self._record_s))
+            yield results, worked_s
+
+
+def _local(batch: Batch, subtask: int) -> Passage:
+    """The passage of a batch that an operator has just taken up."""
+    way = "fallback" if batch.failure else "local"
+    return Passage(way, subtask, taken_at_ms=now_ms(), failure=batch.failure)
+
+
+def _close(passage: Passage, worked_s: float) -> Passage:
+    """The passage of a batch that has been done here now."""
+    passage.returned_at_ms = now_ms()
+    passage.computing_ms = min(worked_s * 1000, passage.returned_at_ms - passage.taken_at_ms)
+    passage.sent_at_ms = passage.returned_at_ms - passage.computing_ms
+    return passage
+
+
+class PlainFlatmap(ProcessFunction):  # type: ignore[misc]
+    """The flatmap of a job that offloads nothing."""
+
+    def __init__(self, flatmap: Flatmap) -> None:
+        self._flatmap = flatmap
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._flatmap.open()
+        self._worker = Worker(self._flatmap)
+        self._subtask = subtask_index(runtime_context)
+        self._counters = Counters(runtime_context)
+
+    def process_element(self, batch: Batch, ctx: ProcessFunction.Context) -> Iterator[Output]:
+        if batch.is_end:
+            return
+        counters = self._counters
+        counters.records.inc(batch.size)
+        counters.spend("local")
+        passage = _local(batch, self._subtask)
+        for so_far in self._worker.results(batch):
+            check_cancelled()
+            results, worked_s = so_far
+        yield from self._flatmap.emit(batch, _close(passage, worked_s), results)
+        counters.local_records.inc(batch.size)
+        counters.settle(0, 0)
+
+
 class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
     """Sends batches, emits what comes back, and stays out of the way meanwhile."""
 
-    def __init__(self, settings: JobSettings, vertex: str) -> None:
+    def __init__(self, flatmap: Flatmap, settings: Offloading, vertex: str) -> None:
+        self._flatmap = flatmap
         self._settings = settings
         self._vertex = vertex
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        sys.setswitchinterval(_SWITCH_S)
         settings = self._settings
+        self._flatmap.open()
         self._subtask = subtask_index(runtime_context)
-        self._sentences = runtime_context.get_metrics_group().counter("sentences")
-        self._unfinished = unfinished(runtime_context)
-        assert settings.function is not None
-        client = LambdaClient(settings.endpoint_url, settings.region, connections=MOST_IN_FLIGHT)
-        self._calls = Calls(client, settings.function, settings.operator, settings.call_timeout_ms)
-        self._control = Control(settings.control, self._vertex, self._subtask)
+        self._counters = Counters(runtime_context)
+        self._unfinished = Unfinished(runtime_context)
+        client = LambdaClient(
+            settings.endpoint_url,
+            settings.region,
+            # Longer than a call may take, so that what a late one cost is still told.
+            timeout_s=4 * settings.call_timeout_ms / 1000,
+            connections=MOST_IN_FLIGHT,
+        )
+        self._calls = Calls(
+            client,
+            settings.function,
+            self._flatmap.results,
+            subtask=self._subtask,
+            timeout_ms=settings.call_timeout_ms,
+            tail_every=settings.tail_every,
+        )
+        self._control = Control(
+            settings.control,
+            settings.secret,
+            self._vertex,
+            self._subtask,
+            Directive(share=settings.share, in_flight=settings.in_flight)
+            if settings.control is None
+            else None,
+        )
+        self._most_bytes = settings.most_bytes
         self._timers: set[int] = set()
-        self._restored: set[int] = set()
+        self._seen: set[int] = set()
+        # By lane: what is to be sent together, since when, and what is to be done here.
+        self._together: dict[int, list[tuple[Batch, Passage]]] = {}
+        self._together_since_s: dict[int, float] = {}
+        self._waiting: dict[int, deque[tuple[Batch, Passage]]] = {}
         self._answers_come = True
 
     def close(self) -> None:
@@ -85,184 +200,334 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
 
     def process_element(self, batch: Batch, ctx: KeyedProcessFunction.Context) -> Iterator[Output]:
         lane = ctx.get_current_key()
+        self._counters.spend("calls")
         yield from self._look(lane)
         if batch.is_end:
-            # Timers do not fire any more once a bounded source has ended.
-            while self._calls.in_flight(lane):
-                time.sleep(_LOOK_S)
-                yield from self._look(lane)
-            return
-        yield from self._place(lane, batch)
-        self._look_again_later(lane, ctx)
+            yield from self._finish(lane, batch)
+        else:
+            self._take(batch)
+            yield from self._place(lane, batch)
+            yield from self._work(lane, _WORK_S)
+            self._look_again_later(lane, ctx)
+        self._settle()
 
     def on_timer(
         self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext
     ) -> Iterator[Output]:
         lane = ctx.get_current_key()
         self._timers.discard(lane)
+        self._counters.spend("calls")
         yield from self._look(lane)
+        yield from self._work(lane, _WORK_S)
         self._look_again_later(lane, ctx)
+        self._settle()
+
+    def _take(self, batch: Batch) -> None:
+        """Count a batch that comes for the first time."""
 
     @abstractmethod
     def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
-        """Send `batch`, or do something else with it."""
+        """Send `batch`, or do something else with it. Works on nothing, and waits briefly."""
 
     @abstractmethod
-    def _answered(self, batch: Batch, passage: Passage, tokens: Tokens) -> Iterator[Output]:
+    def _answered(self, batch: Batch, passage: Passage, results: Results) -> Iterator[Output]:
         """Pass on a batch whose answer has come."""
 
     @abstractmethod
-    def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
-        """Deal with a batch whose call brought no answer."""
+    def _do(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
+        """Deal with a batch that is to be done here."""
 
-    def _send(self, lane: int, batch: Batch) -> None:
-        self._sentences.inc(len(batch.sentences))
-        self._unfinished.put(batch.number, batch)
-        self._calls.send(lane, batch, new_passage(batch, self._subtask))
+    def _look(self, lane: int) -> Iterator[Output]:
+        """Emit what has come back on `lane`, queue what came back without an answer, and send what
+        has waited long enough."""
+        if lane not in self._seen:
+            self._seen.add(lane)
+            for batch in self._unfinished.restored():
+                # Under today's directive, not all at once as they may once have been sent.
+                yield from self._place(lane, batch)
+        for landed in self._calls.landed(lane):
+            yield from self._land(lane, landed)
+        for call in self._calls.came_late():
+            yield from self._flatmap.emit_call(call)
+        since_s = self._together_since_s.get(lane)
+        if since_s is None or (waited_s := time.monotonic() - since_s) < _COMPANY_S:
+            return
+        if self._is_free():
+            self._send(lane)
+        elif waited_s > self._settings.patience_ms / 1000:
+            for batch, passage in self._part(lane):
+                self._wait(lane, batch, passage)
 
-    def _free_call(self, lane: int, patience_s: float) -> Generator[Output, None, bool]:
-        """Wait for one of the directed calls to be free, and say whether one is.
+    def _land(self, lane: int, landed: Landed) -> Iterator[Output]:
+        call = landed.call
+        self._counters.ended(call)
+        if call.outcome != "late":
+            yield from self._flatmap.emit_call(call)
+        if call.failure in ("Function.ResponseSizeTooLarge", "RequestEntityTooLargeException"):
+            sent = sum(len(batch.payload) for batch, _ in landed.batches)
+            self._most_bytes = min(self._most_bytes, int(sent * 0.9))
+        if landed.results is None:
+            for batch, passage in landed.batches:
+                passage.way = "fallback"
+                self._wait(lane, batch, passage)
+            return
+        self._answers_come = True
+        self._counters.called_records.inc(call.records)
+        for (batch, passage), results in zip(landed.batches, landed.results, strict=True):
+            yield from self._answered(batch, passage, results)
+
+    def _wait(self, lane: int, batch: Batch, passage: Passage) -> None:
+        """Have `batch`, which the state knows, done here when its turn comes."""
+        self._waiting.setdefault(lane, deque()).append((batch, passage))
+
+    def _work(self, lane: int, seconds: float) -> Iterator[Output]:
+        """Do what waits to be done here: one batch, and more until `seconds` have passed."""
+        waiting = self._waiting.get(lane)
+        enough_s = time.monotonic() + seconds
+        while waiting:
+            yield from self._do(lane, *waiting.popleft())
+            if time.monotonic() > enough_s:
+                break
+        for batch, _ in waiting or ():
+            self._unfinished.put(batch)
+
+    def _is_free(self) -> bool:
+        return self._calls.in_flight() < self._control.directive.in_flight
+
+    def _has_room(self, lane: int) -> bool:
+        """Whether another batch may join those that are sent together."""
+        together = len(self._together.get(lane, ()))
+        return together < self._control.directive.batches_per_call
+
+    def _room(self, lane: int, patience_s: float) -> Generator[Output, None, bool]:
+        """Wait for a free call, or for room in the next one, and say whether there is any.
 
         Pointless while environments are brought up: after a wait in vain there is no other before
         an answer has come.
         """
         give_up_s = time.monotonic() + patience_s
-        while self._calls.in_flight() >= self._control.directive.in_flight:
+        while not self._is_free():
+            if self._together.get(lane) and self._has_room(lane):
+                return True
             if not self._answers_come or time.monotonic() > give_up_s:
-                self._answers_come = patience_s == math.inf
+                self._answers_come = False
                 return False
+            check_cancelled()
             time.sleep(_LOOK_S)
             yield from self._look(lane)
         return True
 
-    def _look(self, lane: int) -> Iterator[Output]:
-        """Emit what has come back on `lane`, and deal with what came back without an answer."""
-        if lane not in self._restored:
-            self._send_restored(lane)
-        for landed in self._calls.landed(lane):
-            if landed.tokens is None:
-                yield from self._unanswered(lane, landed.batch, landed.passage)
-            else:
-                self._answers_come = True
-                yield from self._answered(landed.batch, landed.passage, landed.tokens)
+    def _offload(self, lane: int, batch: Batch) -> None:
+        """Send `batch`, or let it wait for company."""
+        together = self._together.get(lane, ())
+        size = sum(len(one.payload) for one, _ in together) + len(batch.payload)
+        if together and (not self._has_room(lane) or not self._fits(size)):
+            self._send(lane)
+        self._unfinished.put(batch)
+        self._together.setdefault(lane, []).append((batch, _local(batch, self._subtask)))
+        self._together_since_s.setdefault(lane, time.monotonic())
+        if not self._has_room(lane) and self._is_free():
+            self._send(lane)
 
-    def _send_restored(self, lane: int) -> None:
-        """After a restart: put in flight again what the state says is in flight."""
-        self._restored.add(lane)
-        for batch in list(self._unfinished.values()):
-            self._calls.send(lane, batch, new_passage(batch, self._subtask))
+    def _send(self, lane: int) -> None:
+        together = self._part(lane)
+        if together:
+            event = self._flatmap.event([batch.payload for batch, _ in together])
+            self._calls.send(lane, together, event)
+            self._counters.sent()
+
+    def _part(self, lane: int) -> list[tuple[Batch, Passage]]:
+        """Take out what waits for company."""
+        self._together_since_s.pop(lane, None)
+        return self._together.pop(lane, [])
+
+    def _fits(self, size: int) -> bool:
+        """Whether payloads of `size` bytes fit into a call, with what the event has besides."""
+        return size + _EVENT_BYTES < self._most_bytes
+
+    def _finish(self, lane: int, end: Batch) -> Iterator[Output]:
+        """The lane has ended, and timers do not fire any more: wait a little for what is in
+        flight, and do the rest here."""
+        self._send(lane)
+        give_up_s = time.monotonic() + _END_S
+        while self._calls.has_flights(lane) and time.monotonic() < give_up_s:
+            check_cancelled()
+            time.sleep(_LOOK_S)
+            yield from self._look(lane)
+        for landed in self._calls.give_up(lane):
+            yield from self._land(lane, landed)
+        yield from self._work(lane, float("inf"))
+        for call in (*self._calls.came_late(), *self._calls.never_came()):
+            call.outcome = "late"
+            yield from self._flatmap.emit_call(call)
 
     def _look_again_later(self, lane: int, ctx: KeyedProcessFunction.Context) -> None:
-        if self._calls.in_flight(lane) and lane not in self._timers:
+        busy = self._calls.has_flights(lane) or self._waiting.get(lane) or self._together.get(lane)
+        if busy and lane not in self._timers:
             self._timers.add(lane)
             timers = ctx.timer_service()
             timers.register_processing_time_timer(timers.current_processing_time() + _TIMER_MS)
 
+    def _settle(self) -> None:
+        self._counters.settle(self._calls.in_flight(), self._calls.cpu_ns)
+        self._calls.cpu_ns = 0
 
-class OffloadingTokenizer(_Offloading):
+
+class OffloadingFlatmap(_Offloading):
     """Method "operator": the flatmap sends the directed share of its input, beside its own work.
 
-    With method "always" it sends everything, and waits for a free call as long as it takes.
+    Args:
+        lanes: the most subtasks that it may ever have.
+        ordered: batches of a lane go downstream in source order.
     """
 
-    def __init__(self, settings: JobSettings) -> None:
-        super().__init__(settings, tokenizer.VERTEX)
+    def __init__(
+        self, flatmap: Flatmap, settings: Offloading, *, lanes: int = 1, ordered: bool = False
+    ) -> None:
+        super().__init__(flatmap, settings, FLATMAP)
+        self._lanes = lanes
+        self._ordered = ordered
 
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
-        settings = self._settings
-        self._worker = Worker(self._settings.operator)
+        self._worker = Worker(self._flatmap)
         self._share = Share()
         self._outlet: Outlet = (
-            InOrder(runtime_context, self._unfinished, settings.max_parallelism)
-            if settings.ordered
-            else AtOnce(self._unfinished)
+            InOrder(self._flatmap, self._unfinished, runtime_context, self._lanes)
+            if self._ordered
+            else AtOnce(self._flatmap, self._unfinished)
         )
 
+    def _take(self, batch: Batch) -> None:
+        self._counters.records.inc(batch.size)
+
     def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
-        if self._share.is_owed(self._control.directive.share):
-            # A free call is worth waiting for as long as the batch would take here.
-            patience_s = self._worker.expected_s(batch.sentences)
-            if self._settings.method == "always":
-                patience_s = math.inf
-            if (yield from self._free_call(lane, patience_s)):
+        share = self._control.directive.share
+        failure = None
+        if self._share.is_owed(share):
+            if not self._fits(len(batch.payload)):
+                failure = "too large for a call"
+            elif (yield from self._room(lane, self._patience_s(batch, share))):
                 self._share.pay()
-                self._send(lane, batch)
+                self._offload(lane, batch)
                 return
-        self._sentences.inc(len(batch.sentences))
-        yield from self._locally(lane, batch, new_passage(batch, self._subtask))
+        passage = Passage("local", self._subtask, taken_at_ms=now_ms(), failure=failure)
+        self._wait(lane, batch, passage)
 
-    def _answered(self, batch: Batch, passage: Passage, tokens: Tokens) -> Iterator[Output]:
-        yield from self._outlet.done(batch, passage, tokens)
+    def _patience_s(self, batch: Batch, share: float) -> float:
+        """A free call is worth waiting for as long as the batch would take here."""
+        most_s = self._settings.patience_ms / 1000
+        return most_s if share == 1.0 else min(most_s, self._worker.expected_s(batch))
 
-    def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
-        passage.way = "fallback"
-        passage.taken_at_ms = now_ms()
-        yield from self._locally(lane, batch, passage)
+    def _answered(self, batch: Batch, passage: Passage, results: Results) -> Iterator[Output]:
+        yield from self._outlet.done(batch, passage, results)
 
-    def _locally(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
-        """Do the work here."""
-        tokens = self._worker.tokenize(batch.sentences)
-        yield from self._outlet.done(batch, close(passage), tokens)
+    def _do(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
+        """Do the work here, and let answers through while it takes its time."""
+        self._counters.spend("local")
+        for so_far in self._worker.results(batch):
+            results, worked_s = so_far
+            check_cancelled()
+            if self._calls.has_flights(lane):
+                self._counters.spend("calls")
+                yield from self._look(lane)
+                self._counters.spend("local")
+        yield from self._outlet.done(batch, _close(passage, worked_s), results)
+        self._counters.local_records.inc(batch.size)
+        self._counters.spend("calls")
 
 
 class Caller(_Offloading):
-    """Method "source": sends all that the source gives it, before the tokenizer has seen it.
+    """Method "source": sends all that the source gives it, before the flatmap has seen it.
 
-    What finds no free call, or comes back without an answer, goes on to the tokenizer. If order is
-    to be kept, so do the answers: there they find their place among what was done locally.
+    What finds no free call, or comes back without an answer, goes on to the flatmap. If order is to
+    be kept, so do the answers: there they find their place among what was done locally.
     """
 
-    def __init__(self, settings: JobSettings) -> None:
-        super().__init__(settings, CALLER)
+    def __init__(self, flatmap: Flatmap, settings: Offloading, *, ordered: bool = False) -> None:
+        super().__init__(flatmap, settings, CALLER)
+        self._ordered = ordered
 
     def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
-        if (yield from self._free_call(lane, _CALLER_PATIENCE_S)):
-            self._send(lane, batch)
+        patience_s = min(0.1, self._settings.patience_ms / 1000)
+        if self._fits(len(batch.payload)) and (yield from self._room(lane, patience_s)):
+            self._offload(lane, batch)
         else:
-            yield TO_TOKENIZER, batch._replace(failure="no free call")
+            yield TO_FLATMAP, batch
 
-    def _answered(self, batch: Batch, passage: Passage, tokens: Tokens) -> Iterator[Output]:
-        if self._settings.ordered:
-            yield TO_TOKENIZER, batch._replace(answer=(passage, tokens))
+    def _finish(self, lane: int, end: Batch) -> Iterator[Output]:
+        yield from super()._finish(lane, end)
+        if self._ordered:
+            yield TO_FLATMAP, end
+
+    def _answered(self, batch: Batch, passage: Passage, results: Results) -> Iterator[Output]:
+        self._counters.records.inc(batch.size)
+        if self._ordered:
+            yield TO_FLATMAP, batch._replace(answer=(passage, results))
         else:
-            yield from emit(passage, tokens)
-        self._unfinished.remove(batch.number)
+            yield from self._flatmap.emit(batch, passage, results)
+        self._unfinished.remove(batch)
 
-    def _unanswered(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
-        yield TO_TOKENIZER, batch._replace(failure=passage.failure)
-        self._unfinished.remove(batch.number)
+    def _do(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
+        yield TO_FLATMAP, batch._replace(failure=passage.failure)
+        self._unfinished.remove(batch)
 
 
-class OrderingTokenizer(KeyedProcessFunction):  # type: ignore[misc]
+class OrderingFlatmap(KeyedProcessFunction):  # type: ignore[misc]
     """The flatmap behind a caller when order is to be kept: does what has no answer yet, and lets
     everything go on in source order."""
 
-    def __init__(self, settings: JobSettings) -> None:
-        self._settings = settings
+    def __init__(self, flatmap: Flatmap, *, lanes: int) -> None:
+        self._flatmap = flatmap
+        self._lanes = lanes
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        settings = self._settings
-        self._worker = Worker(self._settings.operator)
+        self._flatmap.open()
+        self._worker = Worker(self._flatmap)
         self._subtask = subtask_index(runtime_context)
-        self._sentences = runtime_context.get_metrics_group().counter("sentences")
-        self._unfinished = unfinished(runtime_context)
-        self._outlet = InOrder(runtime_context, self._unfinished, settings.max_parallelism)
-        self._restored: set[int] = set()
+        self._counters = Counters(runtime_context)
+        self._unfinished = Unfinished(runtime_context)
+        self._outlet = InOrder(self._flatmap, self._unfinished, runtime_context, self._lanes)
+        self._restored: dict[int, deque[Batch]] = {}
 
     def process_element(self, batch: Batch, ctx: KeyedProcessFunction.Context) -> Iterator[Output]:
         lane = ctx.get_current_key()
-        if lane not in self._restored:
-            self._restored.add(lane)
-            for one in list(self._unfinished.values()):
-                yield from self._do(one)
+        yield from self._catch_up(lane, ctx)
+        if batch.is_end:
+            while self._restored[lane]:
+                yield from self._do(self._restored[lane].popleft())
+            return
+        if batch.answer is None:
+            self._counters.records.inc(batch.size)
         yield from self._do(batch)
 
+    def on_timer(
+        self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext
+    ) -> Iterator[Output]:
+        yield from self._catch_up(ctx.get_current_key(), ctx)
+
+    def _catch_up(self, lane: int, ctx: KeyedProcessFunction.Context) -> Iterator[Output]:
+        """After a restart: do what the state says was held, a while at a time."""
+        if lane not in self._restored:
+            self._restored[lane] = deque(self._unfinished.restored())
+        restored = self._restored[lane]
+        enough_s = time.monotonic() + _WORK_S
+        while restored and time.monotonic() < enough_s:
+            yield from self._do(restored.popleft())
+        if restored:
+            timers = ctx.timer_service()
+            timers.register_processing_time_timer(timers.current_processing_time() + _TIMER_MS)
+
     def _do(self, batch: Batch) -> Iterator[Output]:
+        counters = self._counters
         if batch.answer is not None:
             yield from self._outlet.done(batch, *batch.answer)
             return
-        self._sentences.inc(len(batch.sentences))
-        passage = new_passage(batch, self._subtask)
-        tokens = self._worker.tokenize(batch.sentences)
-        yield from self._outlet.done(batch, close(passage), tokens)
+        counters.spend("local")
+        passage = _local(batch, self._subtask)
+        for so_far in self._worker.results(batch):
+            check_cancelled()
+            results, worked_s = so_far
+        yield from self._outlet.done(batch, _close(passage, worked_s), results)
+        counters.local_records.inc(batch.size)
+        counters.settle(0, 0)

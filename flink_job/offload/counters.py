@@ -1,0 +1,79 @@
+"""What the operators tell about themselves, as ordinary Flink counters."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from pyflink.datastream import RuntimeContext
+
+from flink_job.offload.batch import Call
+
+Account = Literal["local", "calls"]
+
+
+class Counters:
+    """Cumulative, one set a subtask; names as Flink shows them, in the operator's scope:
+
+    records              taken up, each once
+    localRecords         done here
+    localCpuNs           CPU time of the task's thread for those, sending them downstream included
+    calledRecords        whose answers came
+    callCpuNs            CPU time for calls and their answers, in whichever thread, likewise
+    calls, callsInFlight (a level), failedCalls, throttledCalls, lateCalls
+
+    CPU time is what `spend` is told to put down to an account, from then until the next word.
+    """
+
+    def __init__(self, runtime_context: RuntimeContext) -> None:
+        group = runtime_context.get_metrics_group()
+        self.records = group.counter("records")
+        self.local_records = group.counter("localRecords")
+        self.called_records = group.counter("calledRecords")
+        self._cpu_ns = {
+            "local": group.counter("localCpuNs"),
+            "calls": group.counter("callCpuNs"),
+        }
+        self._calls = group.counter("calls")
+        self._in_flight = group.counter("callsInFlight")
+        self._failed = group.counter("failedCalls")
+        self._throttled = group.counter("throttledCalls")
+        self._late = group.counter("lateCalls")
+        self._account: Account | None = None
+        self._since_ns = 0
+        self._spent_ns = {"local": 0, "calls": 0}
+        self._was_in_flight = 0
+
+    def spend(self, account: Account) -> None:
+        """From now on this thread's CPU time goes to `account`."""
+        now_ns = time.thread_time_ns()
+        if self._account is not None:
+            self._spent_ns[self._account] += now_ns - self._since_ns
+        self._account, self._since_ns = account, now_ns
+
+    def settle(self, in_flight: int, call_cpu_ns: int) -> None:
+        """Write down what has been spent, and `call_cpu_ns` of the threads that called."""
+        self.spend("calls")
+        self._account = None
+        self._spent_ns["calls"] += call_cpu_ns
+        for account, spent_ns in self._spent_ns.items():
+            if spent_ns:
+                self._cpu_ns[account].inc(spent_ns)
+                self._spent_ns[account] = 0
+        if in_flight != self._was_in_flight:
+            self._in_flight.inc(in_flight - self._was_in_flight)
+            self._was_in_flight = in_flight
+
+    def sent(self) -> None:
+        """One more call."""
+        self._calls.inc()
+
+    def ended(self, call: Call) -> None:
+        """A call has come to its end, or was given up."""
+        if call.outcome == "late":
+            self._late.inc()
+        elif call.outcome == "failed":
+            counter = (
+                self._throttled if call.failure == "TooManyRequestsException" else self._failed
+            )
+            counter.inc()
