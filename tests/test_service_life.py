@@ -316,7 +316,7 @@ def test_an_init_over_its_time_is_tried_again_within_the_call(
         assert result.outcome.status == "timeout"
         assert json.loads(result.outcome.body)["errorType"] == "Sandbox.Timedout"
         assert result.outcome.duration_ms == pytest.approx(1000, abs=100)
-    assert first.bring_up_ms == pytest.approx(300, abs=100), "the part outside of its duration"
+    assert 300 <= (first.bring_up_ms or 0) < 900, "the part outside of its duration"
     assert second.bring_up_ms is None, "the environment is to be reset, so init is inside at once"
     assert b"INIT_REPORT" not in second.log_tail
     log = first.log_tail.decode()

@@ -32,6 +32,7 @@ def cold(
     words_per_sentence: int,
     stack: str | None,
     region: str | None,
+    as_on: str | None,
     seed: int,
 ) -> None:
     """Measure cold starts: bring-up, init and first call, beside a handler that does nothing.
@@ -49,7 +50,7 @@ def cold(
     from bench.facts.records import Run
     from bench.lambdas.target import open_target
 
-    with open_target(stack, region) as target:
+    with open_target(stack, region, as_on=as_on, seed=seed) as target:
         samples = rounds * experiment.count(target, languages, memory, text)
         with (
             Run("cold", target=target, languages=languages, seed=seed) as run,
@@ -93,6 +94,7 @@ def compute(
     words_per_sentence: int,
     stack: str | None,
     region: str | None,
+    as_on: str | None,
     seed: int,
 ) -> None:
     """Measure what a batch costs in environments that are up, by batch size.
@@ -111,7 +113,7 @@ def compute(
     from bench.facts.records import Run
     from bench.lambdas.target import open_target
 
-    with open_target(stack, region) as target:
+    with open_target(stack, region, as_on=as_on, seed=seed) as target:
         caps = {"budget_s": budget}
         with (
             Run("compute", target=target, languages=languages, seed=seed, caps=caps) as run,

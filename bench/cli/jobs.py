@@ -13,7 +13,9 @@ from bench.cli.show import show, show_made, show_surges, steps
 @click.command()
 @languages_argument
 @measuring
-def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed: int) -> None:
+def run(
+    languages: tuple[str, ...], stack: str | None, region: str | None, as_on: str | None, seed: int
+) -> None:
     """Run the main job: cold starts, compute per batch, then Flink through a surge.
 
     The surge doubles what the tokenizer can take, for 20 s: first without help, then with offload
@@ -30,7 +32,7 @@ def run(languages: tuple[str, ...], stack: str | None, region: str | None, seed:
 
     doctor.require("javac", *([] if stack else doctor.PARTS))
     with (
-        open_target(stack, region) as target,
+        open_target(stack, region, as_on=as_on, seed=seed) as target,
         Run("run", target=target, languages=languages, seed=seed, suffix="-".join(languages)) as r,
         steps() as on_step,
     ):
@@ -110,6 +112,7 @@ def surge(
     policy: str,
     stack: str | None,
     region: str | None,
+    as_on: str | None,
     seed: int,
 ) -> None:
     """Run Flink through a surge with several ways of relief, side by side.
@@ -153,7 +156,7 @@ def surge(
         )
         planned += surge.plan(like, methods, languages, repetitions, seed, pools=warm)
     with (
-        open_target(stack, region) as target,
+        open_target(stack, region, as_on=as_on, seed=seed) as target,
         Run("surge", target=target, languages=languages, seed=seed) as r,
         steps() as on_step,
     ):
@@ -267,6 +270,7 @@ def sweep(
     repetitions: int,
     stack: str | None,
     region: str | None,
+    as_on: str | None,
     seed: int,
 ) -> None:
     """Run a surge for each of several VALUES of one parameter, all else being equal.
@@ -288,7 +292,7 @@ def sweep(
     doctor.require("javac", *([] if stack else doctor.PARTS))
     planned = experiment.plan(parameter, values, language, repetitions, seed)
     with (
-        open_target(stack, region) as target,
+        open_target(stack, region, as_on=as_on, seed=seed) as target,
         Run("sweep", target=target, languages=[language], seed=seed, suffix=parameter) as r,
         steps() as on_step,
     ):

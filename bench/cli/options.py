@@ -117,6 +117,11 @@ def measuring(function: Callable[..., None]) -> Callable[..., None]:
     """The options of every command that calls functions."""
     for option in (
         click.option("--seed", default=1, show_default=True, help="Of everything random."),
+        click.option(
+            "--as-on",
+            type=click.Choice(["aws"]),
+            help="Let local processes answer as late as on AWS: network, placement, init.",
+        ),
         click.option("--region", help="AWS region of the stack."),
         click.option("--stack", help="Measure this deployed stack; else local processes."),
     ):

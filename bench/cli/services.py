@@ -29,6 +29,17 @@ from bench.cli.options import Seconds
     show_default=True,
     help="Seconds before each further attempt at an asynchronous call that failed.",
 )
+@click.option(
+    "--as-on",
+    type=click.Choice(["aws"]),
+    help="Answer as late as AWS would: network, placement, init, scaling (as_on_aws.toml).",
+)
+@click.option("--seed", default=1, show_default=True, help="Of what --as-on draws.")
+@click.option(
+    "--new-environments",
+    type=click.IntRange(min=1),
+    help="With --as-on: a function's new environments per 10 s, then 429.  [default: as on AWS]",
+)
 @click.option("--with-parent", is_flag=True, help="End when standard input closes.")
 def serve(
     port: int,
@@ -38,6 +49,9 @@ def serve(
     memory: int | None,
     idle_timeout: float,
     retry_delays: tuple[float, ...],
+    as_on: str | None,
+    seed: int,
+    new_environments: int | None,
     with_parent: bool,
 ) -> None:
     """Serve the functions here: AWS's Lambda API in front of real runtimes, until Ctrl-C.
@@ -50,6 +64,7 @@ def serve(
     (AWS CLI 2 wants --cli-binary-format raw-in-base64-out as well.)
     """
     from bench.lambdas.local import serve as service
+    from bench.lambdas.local.emulation import Emulation
     from bench.lambdas.local.template import TemplateError, read_all
 
     try:
@@ -63,6 +78,7 @@ def serve(
             with_parent=with_parent,
             say=click.echo,
             tell=lambda line: click.echo(line, err=True),
+            emulation=Emulation.load(seed, new_environments) if as_on else None,
         )
     except TemplateError as error:
         raise click.ClickException(str(error)) from error

@@ -97,6 +97,9 @@ def reason_to_discard(answer: Answer) -> str | None:
     """Why an answer is not that of a cold start; None if it is one."""
     if answer.report.init_ms is None:
         return "the service reports no init duration"
+    waited_ms = answer.report.init_ms + (answer.report.duration_ms or 0.0)
+    if answer.wall_ms < waited_ms:
+        return "the environment was started in advance: the call took less than init and duration"
     if not answer.value.get("first_call"):
         return "the function says that it was called before"
     return None
@@ -142,6 +145,8 @@ def _sample(
         compute_ms=None if compute_ns is None else compute_ns / 1e6,
         billed_ms=answer.report.billed_ms,
         max_memory_mb=answer.report.max_memory_mb,
+        network_ms=answer.report.network_ms,
+        placement_ms=answer.report.placement_ms,
         accepted=reason is None,
         discarded_because=reason,
         sentences=len(batch.sentences),

@@ -181,5 +181,6 @@ class _Environments:
             memory_mb=answer.report.memory_mb,
             operator=self._work.operator,
             words_per_sentence=self._work.words_per_sentence,
+            network_ms=answer.report.network_ms,
         )
         return compute_ms

@@ -35,7 +35,7 @@ class Target:
     """Functions that can be called, by language.
 
     Attributes:
-        label: "local process" or "AWS Lambda".
+        label: "local process", "local process, as on AWS (emulated)", or "AWS Lambda".
         endpoint_url: None on AWS.
         region: None here.
         functions: names of the tokenizers.
@@ -63,6 +63,8 @@ def open_target(
     memory_mb: int | None = None,
     max_concurrency: int | None = None,
     aliases: Sequence[str] = (),
+    as_on: str | None = None,
+    seed: int = 1,
 ) -> Iterator[Target]:
     """The functions of a deployed stack, or (without `stack`) of a local service that lives as long
     as the context.
@@ -70,13 +72,17 @@ def open_target(
     Args:
         memory_mb, max_concurrency: of the local service; a stack has its own.
         aliases: languages whose tokenizer gets a second name, in the local service.
+        as_on: "aws": the local service answers as late as AWS would.
+        seed: of what that draws.
 
     Raises:
         TargetError: no such stack, no credentials, nothing built, …
     """
     if stack:
-        if memory_mb or max_concurrency or aliases:
-            raise TargetError("memory, concurrency and second names are the local service's only")
+        if memory_mb or max_concurrency or aliases or as_on:
+            raise TargetError(
+                "memory, concurrency, second names and --as-on are the local service's only"
+            )
         yield deployed(stack, region)
         return
     try:
@@ -90,11 +96,13 @@ def open_target(
         options.append(f"--memory={memory_mb}")
     if max_concurrency:
         options.append(f"--max-concurrency={max_concurrency}")
+    if as_on:
+        options += [f"--as-on={as_on}", f"--seed={seed}"]
     with local_service(*options) as url:
         with urllib.request.urlopen(url, timeout=10) as answer:
             status = json.load(answer)
         yield Target(
-            label="local process",
+            label=f"local process, as on {as_on.upper()} (emulated)" if as_on else "local process",
             endpoint_url=url,
             region=None,
             functions=functions,

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, unquote
 
+from bench.lambdas.local.emulation import wait
 from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.events import TooManyRequests
 from bench.lambdas.local.http import Request, Response
@@ -53,7 +54,9 @@ class LambdaApi:
 
     Headers beyond AWS's: `X-Bring-Up-Ms` on an invocation that had to wait for a new environment
     before its own time (`Duration`) began: from the decision to start it to its first `next`. An
-    init inside the invocation is in `Duration` alone.
+    init inside the invocation is in `Duration` alone. Where AWS is imitated: `X-Placement-Ms`, that
+    long the caller waited for a new environment beside its bring-up, and `X-Network-Ms`, that long
+    for everything outside of Lambda.
     """
 
     def __init__(self, service: Service) -> None:
@@ -82,7 +85,7 @@ class LambdaApi:
         name, _, action = path.removeprefix(_ROOT).removeprefix("/").partition("/")
         match request.method, bool(name), action:
             case "POST", True, "invocations":
-                return await self._invoke(self._find(name, request), request, request_id)
+                return await self._from_afar(self._find(name, request), request, request_id)
             case "GET", False, "":
                 pools = self._service.pools.values()
                 return _json({"Functions": [_configuration(pool) for pool in pools]})
@@ -96,8 +99,21 @@ class LambdaApi:
 
     def _status(self) -> dict[str, Any]:
         shares = self._service.shares
+        emulation = self._service.emulation
+        imitated = (
+            {
+                "parameters": emulation.version,
+                "new_environments": emulation.new_environments,
+                "references_ms": emulation.references_ms,
+                "inits": emulation.inits,
+                "inits_longer_here": emulation.inits_kept,
+            }
+            if emulation
+            else None
+        )
         return {
             "service": "local process",
+            "as_on_aws": imitated,
             "cpu_share_enforced": shares is not None,
             "cpu_share": str(shares) if shares else None,
             "max_concurrency": self._service.max_concurrency,
@@ -124,7 +140,26 @@ class LambdaApi:
             )
         return pool
 
-    async def _invoke(self, pool: Pool, request: Request, request_id: str) -> Response:
+    async def _from_afar(self, pool: Pool, request: Request, request_id: str) -> Response:
+        """Invoke as a client of AWS would see it, where that is imitated."""
+        idle_s = pool.called()
+        emulation = self._service.emulation
+        if emulation is None:
+            return await self._invoke(pool, request, request_id, idle_s)
+        network = emulation.network(len(request.body), idle_s, request.first)
+        waited_ms = await wait(network.there_ms)
+        try:
+            response = await self._invoke(pool, request, request_id, idle_s)
+        except ApiError as error:
+            response = error.response()
+        back_ms = network.back_ms + emulation.payload_ms(len(response.body))
+        waited_ms += await wait(network.there_ms + back_ms - waited_ms)
+        headers = {**response.headers, "X-Network-Ms": f"{waited_ms:.3f}"}
+        return Response(response.status, response.body, headers)
+
+    async def _invoke(
+        self, pool: Pool, request: Request, request_id: str, idle_s: float
+    ) -> Response:
         invocation_type = request.headers.get("x-amz-invocation-type", "RequestResponse")
         limit = EVENT_LIMIT_BYTES if invocation_type == "Event" else REQUEST_LIMIT_BYTES
         if request.too_large or len(request.body) > limit:
@@ -135,7 +170,9 @@ class LambdaApi:
             )
         payload = request.body or b"{}"
         _check_json(payload)
-        invocation = Invocation(request_id, payload, _arn(pool.function.name), _context(request))
+        invocation = Invocation(
+            request_id, payload, _arn(pool.function.name), _context(request), idle_s=idle_s
+        )
         match invocation_type:
             case "RequestResponse":
                 return await self._wait_for(pool, invocation, request)
@@ -159,7 +196,7 @@ class LambdaApi:
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "TooManyRequestsException",
                 "Rate Exceeded.",
-                TooManyRequests.reason,
+                "ConcurrentInvocationLimitExceeded",
             ) from None
         headers = {"X-Amz-Executed-Version": "$LATEST"}
         if result.outcome.status:
@@ -168,6 +205,8 @@ class LambdaApi:
             headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail).decode()
         if result.bring_up_ms is not None:
             headers["X-Bring-Up-Ms"] = f"{result.bring_up_ms:.3f}"
+        if result.placement_ms is not None:
+            headers["X-Placement-Ms"] = f"{result.placement_ms:.3f}"
         return Response(HTTPStatus.OK, result.outcome.body, headers)
 
     def _update(self, pool: Pool, request: Request) -> dict[str, Any]:

@@ -36,12 +36,25 @@ class Group:
     def __init__(self, folder: Path, memory_mb: int, v2: bool) -> None:
         folder.mkdir()
         self._folder = folder
+        self._memory_mb, self._v2 = memory_mb, v2
         self.joins = folder / ("cgroup.procs" if v2 else "tasks")
-        if v2:
-            (folder / "cpu.max").write_text(f"{quota_us(memory_mb)} {PERIOD_US}")
-        else:
+        if not v2:
             (folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (folder / "cpu.cfs_quota_us").write_text(str(quota_us(memory_mb)))
+        self.restore()
+
+    def lend_for_init(self) -> None:
+        """A whole CPU at least, as AWS gives to an init: it takes no longer at 128 MB there."""
+        self._limit(quota_us(max(self._memory_mb, MB_PER_CPU)))
+
+    def restore(self) -> None:
+        """The share of its memory size."""
+        self._limit(quota_us(self._memory_mb))
+
+    def _limit(self, us: int) -> None:
+        if self._v2:
+            (self._folder / "cpu.max").write_text(f"{us} {PERIOD_US}")
+        else:
+            (self._folder / "cpu.cfs_quota_us").write_text(str(us))
 
     def kill(self) -> None:
         """End what runs in it, also what has left its process group."""

@@ -25,9 +25,7 @@ _THROTTLED_DELAY_S = 1.0
 
 
 class TooManyRequests(Exception):
-    """There is no room for an invocation now; none at the end. `reason` as AWS's API has it."""
-
-    reason = "ConcurrentInvocationLimitExceeded"
+    """There is no room for an invocation now."""
 
 
 @dataclass(slots=True)

@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from statistics import median
 
 import uvloop
 
 from bench.lambdas.local.api import REQUEST_LIMIT_BYTES, LambdaApi
 from bench.lambdas.local.cpu import CpuShares
+from bench.lambdas.local.emulation import Emulation
 from bench.lambdas.local.http import Listener
 from bench.lambdas.local.service import Service
-from bench.lambdas.local.template import Function
+from bench.lambdas.local.template import EMPTIES, Function, read
+
+_REFERENCE_INITS = 3
 
 
 def serve(
@@ -28,6 +32,7 @@ def serve(
     with_parent: bool,
     say: Callable[[str], object],
     tell: Callable[[str], object],
+    emulation: Emulation | None = None,
 ) -> None:
     """Serve `functions` on 127.0.0.1:`port` (0: any free one) until SIGINT or SIGTERM, or until
     standard input closes if `with_parent`. Nothing is left then.
@@ -36,6 +41,7 @@ def serve(
         retry_delays_s: before each further attempt at an event whose function failed.
         say: is given what there is; first of all, where it listens.
         tell: is given what went wrong behind the callers' backs.
+        emulation: what AWS would add to each call; None: nothing is added.
 
     Raises:
         OSError: the port is taken.
@@ -43,7 +49,13 @@ def serve(
 
     def service() -> Service:
         return Service(
-            functions, CpuShares.open(), max_concurrency, idle_timeout_s, retry_delays_s, tell
+            functions,
+            CpuShares.open(),
+            max_concurrency,
+            idle_timeout_s,
+            retry_delays_s,
+            tell,
+            emulation,
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -67,6 +79,8 @@ async def _serve(
     expiry = loop.create_task(service.expire_idle())
     listener: Listener | None = None
     try:
+        if service.emulation:
+            await _measure_references(service, service.emulation)
         listener = await Listener.open(api.handle, REQUEST_LIMIT_BYTES, port)
         say(f"Lambda API on http://127.0.0.1:{listener.port}")
         for line in _description(service):
@@ -81,6 +95,18 @@ async def _serve(
             listener.close()
 
 
+async def _measure_references(service: Service, emulation: Emulation) -> None:
+    """Tell the emulation what the init of a handler that does nothing costs here, where we have one
+    in a language that is served."""
+    served = {pool.function.language for pool in service.pools.values()}
+    empties = read(EMPTIES) if EMPTIES.exists() else []
+    for function in (x for x in empties if x.language in served):
+        inits = [await service.init_of(function) for _ in range(_REFERENCE_INITS)]
+        known = [x.cpu_ms for x in inits if x.cpu_ms is not None and x.failure is None]
+        if known:
+            emulation.references_ms[function.language] = median(known)
+
+
 def _description(service: Service) -> list[str]:
     functions = [pool.function for pool in service.pools.values()]
     lines = [
@@ -91,6 +117,11 @@ def _description(service: Service) -> list[str]:
         lines.append(f"CPU shares by memory size: {service.shares}")
     else:
         lines.append("CPU shares by memory size: not enforced (no cgroup that we may write)")
+    if service.emulation:
+        lines.append(
+            f"as on AWS (emulated, parameters {service.emulation.version}): network, placement, "
+            f"init, {service.emulation.new_environments} new environments per 10 s and function"
+        )
     return lines
 
 

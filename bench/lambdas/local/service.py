@@ -16,7 +16,8 @@ import psutil
 
 from bench.lambdas.local import logs
 from bench.lambdas.local.cpu import CpuShares
-from bench.lambdas.local.environment import Environment, Invocation, Outcome, Undelivered
+from bench.lambdas.local.emulation import Emulation, wait
+from bench.lambdas.local.environment import Environment, Init, Invocation, Outcome, Undelivered
 from bench.lambdas.local.events import RETRY_DELAYS_S, Events, TooManyRequests
 from bench.lambdas.local.template import Function
 
@@ -29,11 +30,13 @@ class Ending(Exception):
 
 @dataclass(slots=True, frozen=True)
 class Result:
-    """An invocation as its caller sees it. `bring_up_ms` is None where an environment was there."""
+    """An invocation as its caller sees it. `bring_up_ms` is None where an environment was there,
+    `placement_ms` also where AWS is not imitated."""
 
     outcome: Outcome
     log_tail: bytes
     bring_up_ms: float | None
+    placement_ms: float | None
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class _Obtained:
     init_ms: float | None = None
     bring_up_ms: float | None = None
     failure: Outcome | None = None
+    placement_ms: float | None = None
 
 
 @dataclass
@@ -66,6 +70,12 @@ class Pool:
     environments: set[Environment] = field(default_factory=set)
     idle: list[Environment] = field(default_factory=list)
     to_reset: list[float] = field(default_factory=list)
+    called_at: float = field(default_factory=time.monotonic)
+
+    def called(self) -> float:
+        """Note a call; seconds since the one before, or since the service began."""
+        before, self.called_at = self.called_at, time.monotonic()
+        return self.called_at - before
 
     def take(self) -> Environment | None:
         """An idle environment; rather one that waits than one still on its way to its `next`."""
@@ -107,6 +117,7 @@ class Service:
         idle_timeout_s: how long an environment may wait for its next invocation.
         retry_delays_s: before each further attempt at an event whose function failed.
         tell: is given a line about each event that was accepted and is given up.
+        emulation: what AWS would add; None: nothing is added.
     """
 
     def __init__(
@@ -117,10 +128,12 @@ class Service:
         idle_timeout_s: float,
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         tell: Callable[[str], object] = lambda _: None,
+        emulation: Emulation | None = None,
     ) -> None:
         self.pools = {function.name: Pool(function) for function in functions}
         self.shares = shares
         self.max_concurrency = max_concurrency
+        self.emulation = emulation
         self.events = Events(self._begin, retry_delays_s, tell)
         self._idle_timeout_s = idle_timeout_s
         self._closed = False
@@ -133,7 +146,8 @@ class Service:
         """Run one invocation in an environment that has no other.
 
         Raises:
-            TooManyRequests: `max_concurrency` invocations are running.
+            TooManyRequests: `max_concurrency` invocations are running, or the function may have no
+                further environment yet.
             Ending: the service ends before it is done.
             RuntimeMissing, OSError: no environment could be started.
         """
@@ -144,6 +158,14 @@ class Service:
         pool.function = dataclasses.replace(pool.function, **changes)  # type: ignore[arg-type]
         pool.updated_at, pool.revision = time.time(), str(uuid.uuid4())
         pool.end_idle(float("inf"))
+
+    async def init_of(self, function: Function) -> Init:
+        """Start an environment of any function, as a trial, and end it."""
+        environment = Environment(function, f"trial-{next(self._numbers)}", self.shares, _nothing)
+        init = await environment.start("trial", INIT_TIMEOUT_S)
+        environment.kill()
+        await environment.ended
+        return init
 
     async def expire_idle(self) -> None:
         """End environments that have been idle for too long; runs for ever."""
@@ -220,12 +242,31 @@ class Service:
         if pool.to_reset:
             pool.to_reset.pop()
             return await self._initialised_within(pool, invocation)
+        if self.emulation and not self.emulation.take_room(pool.function.name):
+            raise TooManyRequests
         environment = self._new_environment(pool)
         init = await environment.start(invocation.request_id, INIT_TIMEOUT_S)
         if init.failure is None:
-            return _Obtained(environment, True, init.output, init.init_ms, init.bring_up_ms)
+            return await self._placed(invocation, environment, init)
         log = init.output + logs.init_report(init.init_ms, init.failure.status or "").encode()
         return await self._initialised_within(pool, invocation, log, init.bring_up_ms)
+
+    async def _placed(
+        self, invocation: Invocation, environment: Environment, init: Init
+    ) -> _Obtained:
+        """A new environment once it would be up on AWS, where that is imitated.
+
+        What it takes here before init is part of placement there; bring-up is what remains.
+        """
+        init_ms, bring_up_ms, placement_ms = init.init_ms, init.bring_up_ms, None
+        if self.emulation:
+            placement_ms = self.emulation.placement_ms(invocation.idle_s)
+            init_ms = self.emulation.init_ms(environment.function, init_ms, init.cpu_ms or init_ms)
+            bring_up_ms += await wait(placement_ms + init_ms - bring_up_ms) - placement_ms
+            init_ms = min(init_ms, bring_up_ms)  # which has a timer's error of half a millisecond
+        return _Obtained(
+            environment, True, init.output, init_ms, bring_up_ms, placement_ms=placement_ms
+        )
 
     async def _initialised_within(
         self, pool: Pool, invocation: Invocation, log: bytes = b"", waited_ms: float | None = None
@@ -234,6 +275,9 @@ class Service:
         invocation.began = time.perf_counter()
         environment = self._new_environment(pool)
         init = await environment.start(invocation.request_id, pool.function.timeout_s)
+        if self.emulation and init.failure is None:
+            init_ms = self.emulation.init_ms(pool.function, init.init_ms, init.cpu_ms or 0.0)
+            await wait(init_ms - init.init_ms)
         return _Obtained(environment, True, log + init.output, None, waited_ms, init.failure)
 
     def _new_environment(self, pool: Pool) -> Environment:
@@ -263,7 +307,7 @@ def _result(obtained: _Obtained, invocation: Invocation, outcome: Outcome) -> Re
         outcome.status,
     )
     log_tail = logs.tail(obtained.log, environment.take_output(), report)
-    return Result(outcome, log_tail, obtained.bring_up_ms)
+    return Result(outcome, log_tail, obtained.bring_up_ms, obtained.placement_ms)
 
 
 def _cpu_s(pid: int | None) -> float:
@@ -272,3 +316,7 @@ def _cpu_s(pid: int | None) -> float:
         return sum(psutil.Process(pid).cpu_times()[:4]) if pid else 0.0
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def _nothing(_: Environment) -> None:
+    """Nobody keeps it."""
