@@ -51,7 +51,7 @@ class Quantiles:
         k = next((k for k in range(1, len(points) - 1) if z <= points[k][0]), len(points) - 1)
         (z0, log0), (z1, log1) = points[k - 1], points[k]
         return min(
-            self.most, max(self.least, math.exp(log0 + (z - z0) * (log1 - log0) / (z1 - z0)))
+            self._most, max(self._least, math.exp(log0 + (z - z0) * (log1 - log0) / (z1 - z0)))
         )
 
     def draw(self, rng: random.Random) -> float:
