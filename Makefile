@@ -28,10 +28,9 @@ format: setup  ## put the Python code into its one format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-perf: setup  ## what our own code costs: tokenizers, local service, switched-off offload
-	@$(BIN)/python -m functions.speed
-	@$(BIN)/python -m bench.perf.service
-	@$(BIN)/python -m bench.perf.offload
+PERF := functions.speed bench.perf.calls bench.perf.service bench.perf.offload
+perf: setup  ## what our own code costs, each figure beside its aim; fails if one is missed
+	@missed=0; for what in $(PERF); do $(BIN)/python -m $$what || missed=1; done; exit $$missed
 
 report: setup  ## tables, plots and one HTML page from the newest runs in results/
 	$(BIN)/bench report

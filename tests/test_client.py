@@ -543,19 +543,24 @@ def test_the_signature_is_the_one_that_botocore_makes(
     account(monkeypatch, token)
     with faulty(sends(reply(b"{}"))) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
-        LambdaClient(None, None).invoke(function, {"sentences": ["ä"]}, tail=tail)
-        (first, headers, body), *_ = server.requests
-    path = first.split(" ")[1]
-    signed = headers.pop("Authorization")
-    for unsigned in ("User-Agent", "Accept-Encoding", "Content-Length"):
-        headers.pop(unsigned)
-    assert ("X-Amz-Log-Type" in headers) == tail
-    moment = datetime.datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: moment)
-    request = AWSRequest("POST", f"{server.url}{path}", headers, body)
-    credentials = Credentials("AKIDEXAMPLE", "secret", token)
-    SigV4Auth(credentials, "lambda", "eu-west-1").add_auth(request)
-    assert signed == request.headers["Authorization"]
+        client = LambdaClient(None, None)
+        for event in ({"sentences": ["ä"]}, b"{}", {}):  # all but the last within a second
+            client.invoke(function, event, tail=tail)
+        monkeypatch.setattr(time, "time", lambda: 1e9)
+        client.invoke(function, {}, tail=tail)
+    for first, headers, body in server.requests:
+        path = first.split(" ")[1]
+        signed = headers.pop("Authorization")
+        for unsigned in ("User-Agent", "Accept-Encoding", "Content-Length"):
+            headers.pop(unsigned)
+        assert ("X-Amz-Log-Type" in headers) == tail
+        assert headers.get("X-Amz-Security-Token") == token
+        moment = datetime.datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda at=moment: at)
+        request = AWSRequest("POST", f"{server.url}{path}", headers, body)
+        credentials = Credentials("AKIDEXAMPLE", "secret", token)
+        SigV4Auth(credentials, "lambda", "eu-west-1").add_auth(request)
+        assert signed == request.headers["Authorization"]
 
 
 def test_boto3_sends_to_the_same_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -585,7 +590,8 @@ def test_credentials_are_renewed_while_the_client_lives(monkeypatch: pytest.Monk
         found = endpoint.Endpoint(server.url, "eu-west-1", "lambda", credentials, None, True)
         monkeypatch.setattr(endpoint, "resolve", lambda *_: found)
         client = LambdaClient(None, None)
-        for _ in range(3):
+        for moment in (1e9, 1e9 + 1, 1e9 + 2):  # a signature is of a second
+            monkeypatch.setattr(time, "time", lambda moment=moment: moment)
             client.invoke("F", {})
     keys = [
         headers["Authorization"].split("=")[1].split("/")[0] for _, headers, _ in server.requests

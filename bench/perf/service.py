@@ -1,7 +1,8 @@
 """The local Lambda service beside AWS's Runtime Interface Emulator, and one environment beside two.
 
-`python -m bench.perf.service` prints the ratios. Both run the built Python function on the same
-interpreter and are called by the same keep-alive HTTP client, taking turns.
+`python -m bench.perf.service` prints the ratios, and fails if that of a call misses its aim. Both run
+the built Python function on the same interpreter and are called by the same keep-alive HTTP client,
+taking turns.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit
 from bench.lambdas.local import runtimes
 from bench.lambdas.local.template import TOKENIZERS, Function, read
 from bench.lambdas.target import local_service
+from bench.perf.aims import Aim, conclude
 from flink_job.load.workloads import workload
 from functions.python.tokenizer.app import handler
 
@@ -53,13 +55,13 @@ def main() -> None:
         for name, taken in times.items():
             print(f"  {name:<14} p50 {statistics.median(taken):.3f} ms   p99 {_p99(taken):.3f} ms")
         ratio = statistics.median(times["local service"]) / statistics.median(times["emulator"])
-        print(f"  local service / emulator: {ratio:.2f} (aim 1.0, at most {RUNTIME_API_LIMIT})")
         heavy = json.dumps(HEAVY).encode()
         served, machine = _best_batches_per_s(ours, function.name, heavy)
         print(f"Batches/s of subwords, 100 words a sentence, best of {WINDOWS} windows by turns:")
         for name, best in (("environments", served), ("bare processes", machine)):
             gain = best[2] / best[1]
             print(f"  {name:<14} one {best[1]:.0f}, two {best[2]:.0f}: {gain:.2f} times")
+    conclude([Aim("a warm call: local service ÷ emulator", ratio, most=RUNTIME_API_LIMIT)])
 
 
 def _interleaved(callers: dict[str, Callable[[], None]]) -> dict[str, list[float]]:

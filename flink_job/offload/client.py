@@ -24,8 +24,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.parsers import create_parser
 from botocore.utils import percent_encode
 
-from flink_job.offload import endpoint, wire
-from flink_job.offload.signing import Post, Signer
+from flink_job.offload import endpoint, signing, wire
 
 # An answer without an end must not become a message without an end.
 _LONGEST_MESSAGE = 1000
@@ -145,6 +144,20 @@ class Answer:
     report: Report
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What requests to a function have in common within a second.
+
+    Attributes:
+        second: of the clock that signatures go by.
+        head: of the request, up to the signature.
+    """
+
+    second: int
+    head: bytes
+    template: signing.Template
+
+
 class LambdaClient:
     """Calls functions synchronously. Thread-safe; never retries, since a retry repeats the work.
 
@@ -172,16 +185,17 @@ class LambdaClient:
         self._endpoint = endpoint.resolve(endpoint_url, region)
         url = urlsplit(self._endpoint.url)
         self._host = url.netloc
+        self._origin = f"{url.scheme}://{url.netloc}"
         self._functions = f"{url.path.rstrip('/')}/2015-03-31/functions"
         self._timeout_s = timeout_s
         self._wire = wire.Wire(
-            f"{url.scheme}://{url.netloc}",
+            self._origin,
             connections,
             connect_timeout_s or timeout_s,
             self._endpoint.ca_bundle,
             direct=self._endpoint.local,
         )
-        self._signer: Signer | None = None
+        self._prepared: dict[tuple[str, bool], _Prepared] = {}
 
     def invoke(self, function: str, event: Any, *, tail: bool = True) -> Answer:
         """Call `function` with `event` and wait for its answer.
@@ -222,28 +236,39 @@ class LambdaClient:
 
     def _request(self, function: str, payload: bytes, tail: bool) -> bytes:
         """All bytes of a signed request."""
+        second = int(time.time())
+        made = self._prepared.get((function, tail))
+        if made is None or made.second != second:
+            made = self._prepare(function, tail, second)
+            self._prepared[function, tail] = made
+        signature = made.template.signature(payload)
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
+            *(made.head, signature.encode()),
+            *(len(payload), payload),
+        )
+
+    def _prepare(self, function: str, tail: bool, second: int) -> _Prepared:
+        """What requests to a function have in common within a second, with the credentials that
+        hold now."""
+        if self._endpoint.credentials is None:
+            raise NoCredentialsError()
         path = f"{self._functions}/{percent_encode(function)}/invocations"
         headers = {"Content-Type": "application/json", "Host": self._host}
         if tail:
             headers["X-Amz-Log-Type"] = "Tail"
-        post = Post(path, headers, payload)
-        self._current_signer().sign(post)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in post.headers.items()])
-        return (
+        template = signing.template(
+            f"{self._origin}{path}",
+            headers,
+            self._endpoint.credentials.get_frozen_credentials(),
+            self._endpoint.service,
+            self._endpoint.region,
+        )
+        lines = "".join(f"{name}: {value}\r\n" for name, value in template.headers.items())
+        head = (
             f"POST {self._wire.target(path)} HTTP/1.1\r\n{lines}User-Agent: lambda-burst\r\n"
-            f"Accept-Encoding: identity\r\nContent-Length: {len(payload)}\r\n\r\n"
-        ).encode() + payload
-
-    def _current_signer(self) -> Signer:
-        """A signer with the credentials that hold now."""
-        if self._endpoint.credentials is None:
-            raise NoCredentialsError()
-        credentials = self._endpoint.credentials.get_frozen_credentials()
-        signer = self._signer
-        if signer is None or signer.credentials != credentials:
-            signer = Signer(credentials, self._endpoint.service, self._endpoint.region)
-            self._signer = signer
-        return signer
+            f"Accept-Encoding: identity\r\nAuthorization: {template.authorization}"
+        )
+        return _Prepared(second, head.encode(), template)
 
     def _kind(self, error: Exception) -> str:
         """The short name of what kept a call from its answer, in botocore's words."""

@@ -1,0 +1,38 @@
+"""What the perf commands end with."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.perf.aims import Aim, conclude
+
+
+@pytest.mark.parametrize(
+    ("aim", "met"),
+    [
+        (Aim("ratio", 0.35, most=0.35), True),
+        (Aim("ratio", 0.36, most=0.35), False),
+        (Aim("rate", 40_000, least=40_000), True),
+        (Aim("rate", 39_999, least=40_000), False),
+        (Aim("share", 1.2, most=1.05, least=0.95), False),
+        (Aim("unmeasured", None, most=1.0), False),
+    ],
+)
+def test_an_aim_is_met_within_its_bounds(aim: Aim, met: bool) -> None:
+    assert aim.is_met == met
+
+
+def test_figures_stand_beside_their_aims(capsys: pytest.CaptureFixture[str]) -> None:
+    conclude([Aim("calls ÷ floor", 0.74, most=1.6), Aim("rate", 41234.5, least=4e4, digits=0)])
+    _, _, first, second = capsys.readouterr().out.strip().splitlines()
+    assert [x.strip() for x in first.split("|")[1:-1]] == ["calls ÷ floor", "0.74", "≤ 1.60", "yes"]
+    assert [x.strip() for x in second.split("|")[1:-1]] == ["rate", "41,234", "≥ 40,000", "yes"]
+
+
+def test_a_missed_aim_fails_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        conclude(
+            [Aim("met", 1, most=2), Aim("missed", 3, most=2), Aim("not measured", None, most=2)]
+        )
+    assert ended.value.code == "2 of 3 aims missed"  # printed, with exit code 1
+    assert "—" in capsys.readouterr().out
