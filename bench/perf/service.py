@@ -1,8 +1,8 @@
 """The local Lambda service beside AWS's Runtime Interface Emulator, and one environment beside two.
 
-`python -m bench.perf.service` prints the ratios, and fails if that of a call misses its aim. Both run
-the built Python function on the same interpreter and are called by the same keep-alive HTTP client,
-taking turns.
+`python -m bench.perf.service` prints the ratios, and fails if that of a call misses its aim. Both
+run the built Python function on the same interpreter and are called by the same keep-alive HTTP
+client, taking turns.
 """
 
 from __future__ import annotations
