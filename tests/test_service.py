@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -330,6 +331,37 @@ def test_an_answer_over_6_mb_is_an_error(api: Any) -> None:
     assert "event" in invoke(api)["Payload"]
 
 
+def test_more_memory_than_configured_ends_the_function(api: Any) -> None:
+    api.update_function_configuration(FunctionName="Obedient", MemorySize=256)
+    assert invoke(api, event={"allocate": 100})["Payload"]["calls"] == 1
+    started = time.perf_counter()
+    answer = invoke(api, event={"allocate": 400})
+    assert time.perf_counter() - started < 2, "before it is done"
+    assert answer["FunctionError"] == "Unhandled"
+    assert answer["Payload"]["errorType"] == "Runtime.OutOfMemory"
+    assert answer["Payload"]["errorMessage"].endswith("Runtime exited with error: signal: killed")
+    assert parse_report(answer["LogResult"]).max_memory_mb == 256
+    assert invoke(api)["Payload"]["calls"] == 1
+    api.update_function_configuration(FunctionName="Obedient", MemorySize=1769)
+
+
+def test_each_environment_has_an_empty_tmp_of_its_own(api: Any) -> None:
+    renew(api)
+    name = f"left-{uuid.uuid4()}"
+    with ThreadPoolExecutor(2) as pool:
+        calls = [
+            pool.submit(invoke, api, event={"write": f"{name}-{x}", "sleep": 0.5}) for x in "ab"
+        ]
+        first, second = (x.result()["Payload"] for x in calls)
+    assert first["pid"] != second["pid"]
+    assert first["in_tmp"] == second["in_tmp"] == []
+    again = invoke(api)["Payload"]
+    assert again["in_tmp"] == [f"{name}-{'a' if again['pid'] == first['pid'] else 'b'}"]
+    renew(api)
+    assert invoke(api)["Payload"]["in_tmp"] == []
+    assert not list(Path("/tmp").glob(f"{name}*")), "nor is anything left on the machine"
+
+
 # Requests that are refused.
 
 
@@ -409,6 +441,97 @@ def test_a_configuration_that_aws_would_refuse_is_refused(api: Any, wrong: dict[
     with pytest.raises(ClientError) as refused:
         api.update_function_configuration(FunctionName="Obedient", **wrong)
     assert refused.value.response["Error"]["Code"] == "InvalidParameterValueException"
+
+
+TOO_MUCH = {f"NAME_{number:02}": "x" * 100 for number in range(40)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "says"),
+    [
+        ({"AWS_REGION": "x", "OWN": "y"}, "InvalidParameterValueException", "request: AWS_REGION"),
+        ({"_HANDLER": "x"}, "ValidationException", "pattern: [a-zA-Z]([a-zA-Z0-9_])+"),
+        ({"1ST": "x"}, "ValidationException", "Map keys must satisfy constraint"),
+        ({"A-B": "x"}, "ValidationException", "Map keys must satisfy constraint"),
+        ({"LAMBDA_TASK_ROOT": "/"}, "InvalidParameterValueException", "LAMBDA_TASK_ROOT"),
+        (TOO_MUCH, "InvalidParameterValueException", "exceeded the 4KB limit"),
+    ],
+)
+def test_environment_variables_that_aws_would_refuse_are_refused(
+    api: Any, wrong: dict[str, str], kind: str, says: str
+) -> None:
+    before = api.get_function_configuration(FunctionName="Obedient")
+    with pytest.raises(ClientError) as refused:
+        api.update_function_configuration(FunctionName="Obedient", Environment={"Variables": wrong})
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert refused.value.response["Error"]["Code"] == kind
+    assert says in refused.value.response["Error"]["Message"]
+    after = api.get_function_configuration(FunctionName="Obedient")
+    assert after["RevisionId"] == before["RevisionId"], "nothing is changed"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:some:1"]},
+        {"SnapStart": {"ApplyOn": "PublishedVersions"}},
+        {"VpcConfig": {"SubnetIds": ["subnet-1"]}},
+        {"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:123456789012:queue"}},
+        {"LoggingConfig": {"LogFormat": "JSON", "LogGroup": "mine"}},
+        {"Runtime": "nodejs22.x"},
+    ],
+)
+def test_what_cannot_be_had_here_is_refused_and_not_ignored(
+    api: Any, field: dict[str, Any]
+) -> None:
+    with pytest.raises(ClientError) as refused:
+        api.update_function_configuration(FunctionName="Obedient", **field)
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterValueException"
+    assert "The local Lambda service" in refused.value.response["Error"]["Message"]
+
+
+def test_other_fields_are_kept_and_told(api: Any) -> None:
+    updated = api.update_function_configuration(
+        FunctionName="Obedient",
+        Description="obeys",
+        Role="arn:aws:iam::000000000000:role/some",
+        EphemeralStorage={"Size": 600},
+        SnapStart={"ApplyOn": "None"},
+        Layers=[],
+    )
+    asked = api.get_function_configuration(FunctionName="Obedient")
+    for configuration in (updated, asked):
+        assert configuration["Description"] == "obeys"
+        assert configuration["Role"] == "arn:aws:iam::000000000000:role/some"
+        assert configuration["EphemeralStorage"] == {"Size": 600}
+    api.update_function_configuration(
+        FunctionName="Obedient", Description="", EphemeralStorage={"Size": 512}
+    )
+
+
+def test_a_revision_that_is_no_longer_there_is_not_overwritten(api: Any) -> None:
+    revision = api.get_function_configuration(FunctionName="Obedient")["RevisionId"]
+    api.update_function_configuration(FunctionName="Obedient", RevisionId=revision)
+    with pytest.raises(ClientError) as refused:
+        api.update_function_configuration(FunctionName="Obedient", RevisionId=revision)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    assert refused.value.response["Error"]["Code"] == "PreconditionFailedException"
+
+
+def test_logs_in_json_carry_the_same_figures(api: Any) -> None:
+    api.update_function_configuration(FunctionName="Obedient", LoggingConfig={"LogFormat": "JSON"})
+    cold = invoke(api, event={"print": "on stdout"})
+    lines = [json.loads(x) for x in cold["LogResult"].splitlines() if x.startswith("{")]
+    report, figures = lines[-1], parse_report(cold["LogResult"])
+    assert [x["type"] for x in lines] == ["platform.start", "platform.report"]
+    assert "on stdout" in cold["LogResult"].splitlines()
+    assert report["record"]["status"] == "success"
+    assert figures.init_ms and figures.duration_ms and figures.memory_mb == 1769
+    assert figures.billed_ms == pytest.approx(figures.init_ms + figures.duration_ms + 0.5, abs=0.52)
+    assert cold["Payload"]["environment"]["AWS_LAMBDA_LOG_FORMAT"] == "JSON"
+    raised = invoke(api, event={"raise": "bad luck"})
+    assert json.loads(raised["LogResult"].splitlines()[-1])["record"]["status"] == "error"
+    api.update_function_configuration(FunctionName="Obedient", LoggingConfig={"LogFormat": "Text"})
 
 
 def test_functions_are_listed(api: Any) -> None:

@@ -7,10 +7,12 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.lambdas.local import cpu, service
+from bench.lambdas.local import cpu, runtimes, service
 from bench.lambdas.local.cpu import CpuShares, quota_us
 from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.template import read
@@ -204,6 +206,53 @@ def test_a_taken_port_and_a_missing_template_are_told_in_one_line() -> None:
     done = subprocess.run([*SERVE, "--template=none"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr == "Error: none is missing; bring it with: make setup\n"
+
+
+def test_without_mounts_an_environment_has_its_tmp_by_tmpdir(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stale = tmp_path / "lambda-burst-999999999" / "some-1"
+    stale.mkdir(parents=True)
+
+    async def invoke() -> list[dict[str, Any]]:
+        functions = [x for x in read(TEMPLATE) if x.name == "Obedient"]
+        running = service.Service(functions, None, max_concurrency=1, idle_timeout_s=60)
+        assert str(running.storage) == "each its own by TMPDIR"
+        pool, answers = running.pools["Obedient"], []
+        for number in range(2):
+            invocation = Invocation(str(number), b'{"write": "file"}', "arn")
+            answers.append(json.loads((await running.invoke(pool, invocation)).outcome.body))
+            running.update(pool)
+        await running.close()
+        return answers
+
+    first, second = asyncio.run(invoke())
+    assert first["tmp"] != second["tmp"]
+    assert first["tmp"].startswith(str(tmp_path))
+    assert first["in_tmp"] == second["in_tmp"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_code_in_tmp_runs_although_tmp_is_its_own(tmp_path: Path) -> None:
+    shutil.copytree(TEMPLATE.parent, tmp_path / "copy")
+    assert tmp_path.is_relative_to("/tmp")
+    with serving(f"--template={tmp_path}/copy/template.yaml") as (_, url):
+        assert call(url, {"write": "file"})["calls"] == 1
+        assert call(url)["calls"] == 2
+    assert not list(Path("/tmp").glob("file"))
+
+
+def test_a_version_that_differs_is_told(tmp_path: Path) -> None:
+    template = TEMPLATE.read_text().replace("python3.11", "python3.13")
+    shutil.copytree(TEMPLATE.parent, tmp_path, dirs_exist_ok=True)
+    tmp_path.joinpath("template.yaml").write_text(template)
+    options = [*SERVE[:-1], f"--template={tmp_path}/template.yaml", "--with-parent"]
+    done = subprocess.run(options, capture_output=True, text=True, cwd=ROOT, input="")
+    here = runtimes.version("python")
+    assert f"Obedient asks for python3.13 and runs on {here} here\n" in done.stdout
+    assert "nodejs22.x and runs" not in done.stdout
 
 
 # Resources.

@@ -2,11 +2,11 @@
 
 An HTTP connection (`http`) carries a request to the Lambda API (`api`), which asks the `service`
 for a free execution environment (`environment`): a process of AWS's own runtime interface client
-(`runtimes`) under the CPU share of its memory size (`cpu`). What functions there are is read from
-built SAM templates (`template`); what an invocation logs is worded in `logs`.
+(`runtimes`) under the CPU share of its memory size (`cpu`), with a /tmp of its own (`storage`).
+Asynchronous calls wait in a queue (`events`). What functions there are is read from built SAM
+templates (`template`), what may be changed of them is said in `configuration`, what an invocation
+logs is worded in `logs`. On demand, `emulation` adds what AWS would: network, placement, init.
 
-Everything listens on 127.0.0.1 only. What is not as on AWS: an init gets no more CPU than the
-memory size gives (AWS lends it some), memory is reported but not limited, an idle environment is
-not frozen, an asynchronous invocation that fails is not retried, and an answer leaves as soon as
-the function has given it.
+Everything listens on 127.0.0.1 only. What is not as on AWS stands in the README, "What a local run
+means, and what it does not".
 """

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, unquote
 
+from bench.lambdas.local import configuration, runtimes
 from bench.lambdas.local.emulation import wait
 from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.events import TooManyRequests
@@ -26,8 +27,6 @@ from bench.lambdas.local.service import Ending, Pool, Service
 
 REQUEST_LIMIT_BYTES = 6_291_456  # of a synchronous invocation
 EVENT_LIMIT_BYTES = 1_048_576  # of an asynchronous one
-MEMORY_MB = range(128, 10_241)
-TIMEOUT_S = range(1, 901)
 ACCOUNT = "000000000000"
 _ROOT = "/2015-03-31/functions"
 _NAME = re.compile(  # a name, ACCOUNT:function:NAME or an ARN, each with or without a qualifier
@@ -116,6 +115,11 @@ class LambdaApi:
             "as_on_aws": imitated,
             "cpu_share_enforced": shares is not None,
             "cpu_share": str(shares) if shares else None,
+            "tmp": str(self._service.storage),
+            "runtimes": {
+                pool.function.runtime: runtimes.version(pool.function.language)
+                for pool in self._service.pools.values()
+            },
             "max_concurrency": self._service.max_concurrency,
             "events": len(self._service.events),
             **self._service.usage(),
@@ -211,18 +215,21 @@ class LambdaApi:
 
     def _update(self, pool: Pool, request: Request) -> dict[str, Any]:
         try:
-            wanted = json.loads(request.body)
-            changes: dict[str, object] = {}
-            if "MemorySize" in wanted:
-                changes["memory_mb"] = _within(MEMORY_MB, int(wanted["MemorySize"]), "memorySize")
-            if "Timeout" in wanted:
-                changes["timeout_s"] = _within(TIMEOUT_S, int(wanted["Timeout"]), "timeout")
-            if "Environment" in wanted:
-                variables = wanted["Environment"].get("Variables", {})
-                changes["variables"] = {str(k): str(v) for k, v in variables.items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise _invalid_parameter(f"Could not read the configuration: {error}") from None
-        self._service.update(pool, **changes)
+            wanted = json.loads(request.body or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise _not_json(error) from None
+        if isinstance(wanted, dict) and wanted.get("RevisionId") not in (None, pool.revision):
+            raise ApiError(
+                HTTPStatus.PRECONDITION_FAILED,
+                "PreconditionFailedException",
+                "The Revision Id provided does not match the latest Revision Id. Call the "
+                "GetFunction/GetAlias API to retrieve the latest Revision Id",
+            )
+        try:
+            changed = configuration.changes(wanted, pool.function)
+        except configuration.Refused as error:
+            raise ApiError(HTTPStatus.BAD_REQUEST, error.kind, str(error)) from None
+        self._service.update(pool, **changed)
         return _configuration(pool)
 
 
@@ -263,6 +270,13 @@ def _configuration(pool: Pool) -> dict[str, Any]:
         "MemorySize": function.memory_mb,
         "Timeout": function.timeout_s,
         "Environment": {"Variables": function.variables},
+        "EphemeralStorage": {"Size": function.storage_mb},
+        "LoggingConfig": {
+            "LogFormat": function.log_format,
+            "LogGroup": f"/aws/lambda/{function.name}",
+        },
+        "Description": function.description,
+        "Role": function.role,
         "LastModified": time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", updated),
         "RevisionId": pool.revision,
         "Version": "$LATEST",
@@ -283,11 +297,15 @@ def _check_json(payload: bytes) -> None:
     try:
         _DECODER.decode(payload.decode())
     except (ValueError, RecursionError) as error:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST,
-            "InvalidRequestContentException",
-            f"Could not parse request body into json: {error}",
-        ) from None
+        raise _not_json(error) from None
+
+
+def _not_json(error: Exception) -> ApiError:
+    return ApiError(
+        HTTPStatus.BAD_REQUEST,
+        "InvalidRequestContentException",
+        f"Could not parse request body into json: {error}",
+    )
 
 
 def _context(request: Request) -> str | None:
@@ -304,18 +322,6 @@ def _context(request: Request) -> str | None:
             "InvalidRequestContentException",
             f"Client context must be a valid Base64-encoded JSON object: {error}",
         ) from None
-
-
-def _within(allowed: range, value: int, what: str) -> int:
-    if value not in allowed:
-        raise _invalid_parameter(
-            f"'{what}' must be from {allowed.start} to {allowed.stop - 1}, not {value}"
-        )
-    return value
-
-
-def _invalid_parameter(message: str) -> ApiError:
-    return ApiError(HTTPStatus.BAD_REQUEST, "InvalidParameterValueException", message)
 
 
 def _no_such_path() -> Response:

@@ -11,22 +11,26 @@ import ctypes
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 from bench.lambdas.local import runtimes
 from bench.lambdas.local.cpu import CpuShares, Group
 from bench.lambdas.local.http import Listener, Request, Response
 from bench.lambdas.local.logs import TAIL_BYTES
+from bench.lambdas.local.storage import Storage, enter
 from bench.lambdas.local.template import Function
 
 RESPONSE_LIMIT_BYTES = 6_291_556  # what AWS accepts as an answer: 6 MB and 100 bytes
 _PREFIX = "/2018-06-01/runtime/"
 _ACCEPTED = Response(HTTPStatus.ACCEPTED, b'{"status":"OK"}')
+_MEMORY_LOOKS_S = 0.05  # between two looks at what a busy environment occupies
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl
 
@@ -100,6 +104,7 @@ class Environment:
         function: Function,
         name: str,
         shares: CpuShares | None,
+        storage: Storage,
         on_end: Callable[[Environment], None],
     ) -> None:
         self.function = function
@@ -107,6 +112,8 @@ class Environment:
         self.idle_since = 0.0
         self._name = name
         self._shares = shares
+        self._storage = storage
+        self._tmp: Path | None = None
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -124,6 +131,8 @@ class Environment:
         self._runtime_api: Listener | None = None
         self._output = bytearray()
         self._measured_at = 0.0
+        self._memory_timer: asyncio.TimerHandle | None = None
+        self._out_of_memory = False
         self._output_fd = self._exit_fd = self._memory_fd = -1
 
     @property
@@ -189,9 +198,11 @@ class Environment:
     async def exit_error(self, request_id: str) -> Outcome:
         """What an invocation comes to whose environment ended before it took it."""
         await self.ended
-        return Outcome(
-            _exit_error(request_id, self._process.returncode if self._process else 0), 0.0, "error"
-        )
+        code = self._process.returncode if self._process else 0
+        return Outcome(self._exit_error(request_id, code), 0.0, "error")
+
+    def _exit_error(self, request_id: str, code: int) -> bytes:
+        return _exit_error(request_id, code, self._out_of_memory)
 
     def take_output(self) -> bytes:
         """The last 4 KB that the process wrote to stdout and stderr since this was last called."""
@@ -210,12 +221,15 @@ class Environment:
     # The process.
 
     async def _spawn(self) -> None:
-        command = runtimes.command(self.function)
+        self._tmp = self._storage.folder(self._name)
+        command = runtimes.command(self.function, self._tmp)
         self._runtime_api = await Listener.open(
             self._handle, RESPONSE_LIMIT_BYTES, lost=self._hung_up
         )
         address = f"127.0.0.1:{self._runtime_api.port}"
         variables = runtimes.surroundings(self.function, address, self._name)
+        if self._tmp:
+            variables["TMPDIR"] = str(self._tmp)
         self._output_fd, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write_end, True)
         joins_fd = -1
@@ -234,7 +248,7 @@ class Environment:
                 stdout=write_end,
                 stderr=write_end,
                 start_new_session=True,
-                preexec_fn=_before_exec(joins_fd, os.getpid()),
+                preexec_fn=_before_exec(joins_fd, os.getpid(), self._own_tmp),
             )
         finally:
             os.close(write_end)
@@ -244,15 +258,24 @@ class Environment:
         self._memory_fd = os.open(f"/proc/{self._process.pid}/status", os.O_RDONLY)
         self._loop.add_reader(self._exit_fd, self._exited)
         self._loop.add_reader(self._output_fd, self._read_output)
+        self._watch_memory()
+
+    def _own_tmp(self) -> None:
+        """In the child, before it becomes the runtime."""
+        if self._storage.mounted:
+            task_root = self.function.task_root
+            enter(self.function.storage_mb, [task_root, *runtimes.needed(self.function)])
+            os.chdir(task_root)
 
     def _exited(self) -> None:
         code = self._end_process()
         self._read_output()
-        if self._timer:
-            self._timer.cancel()
-        self._init_ended(_exit_error(self._started_for, code))
+        for timer in (self._timer, self._memory_timer):
+            if timer:
+                timer.cancel()
+        self._init_ended(self._exit_error(self._started_for, code))
         if self._running:
-            self._finish(_exit_error(self._running[0].request_id, code), "error")
+            self._finish(self._exit_error(self._running[0].request_id, code), "error")
         if self._assigned:
             self._assigned[1].set_exception(Undelivered())
             self._assigned = None
@@ -282,6 +305,8 @@ class Environment:
             self.throttled_s()
             group, self._group = self._group, None
             await group.remove()
+        if self._tmp:
+            await asyncio.to_thread(shutil.rmtree, self._tmp, True)
         self.ended.set_result(None)
         self._on_end(self)
 
@@ -301,11 +326,20 @@ class Environment:
         if self._memory_fd < 0 or now - self._measured_at < 0.1:
             return
         self._measured_at = now
-        with contextlib.suppress(OSError, ValueError):
-            status = os.pread(self._memory_fd, 4096, 0)
-            at = status.index(b"VmHWM:") + 6
-            kib = int(status[at : status.index(b"kB", at)])
-            self.max_memory_mb = math.ceil(kib / 1024)
+        if (seen := _status_mb(self._memory_fd, b"VmHWM:")) is not None:
+            self.max_memory_mb = min(math.ceil(seen), self.function.memory_mb)
+
+    def _watch_memory(self) -> None:
+        """End it as AWS does once what it occupies is more than its memory size, looking while it
+        is busy. What the kernel can take back (pages of files) is not counted."""
+        self._memory_timer = None
+        parts = [_status_mb(self._memory_fd, name) for name in (b"RssAnon:", b"RssShmem:")]
+        if sum(x or 0.0 for x in parts) > self.function.memory_mb:
+            self._out_of_memory = True
+            self.max_memory_mb = self.function.memory_mb
+            self.kill()
+        elif self._running or not self._initialised.done():
+            self._memory_timer = self._loop.call_later(_MEMORY_LOOKS_S, self._watch_memory)
 
     # The Runtime API.
 
@@ -366,6 +400,8 @@ class Environment:
         remaining_s = self.function.timeout_s - (now - invocation.began)
         self._timer = self._loop.call_later(remaining_s, self._timed_out)
         self._output.clear()
+        if self._memory_timer is None:
+            self._memory_timer = self._loop.call_later(_MEMORY_LOOKS_S, self._watch_memory)
         headers = {
             "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + remaining_s) * 1000)),
@@ -421,14 +457,24 @@ def timeout_error(request_id: str, timeout_s: float) -> bytes:
     return error_body("Sandbox.Timedout", message)
 
 
-def _exit_error(request_id: str, code: int) -> bytes:
+def _status_mb(fd: int, field: bytes) -> float | None:
+    """A field in kB of /proc/PID/status, in MiB; None if the process is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        status = os.pread(fd, 4096, 0)
+        at = status.index(field) + len(field)
+        return int(status[at : status.index(b"kB", at)]) / 1024
+    return None
+
+
+def _exit_error(request_id: str, code: int, out_of_memory: bool = False) -> bytes:
     if code == 0:
         reason = "Runtime exited without providing a reason"
     elif code < 0:
         reason = f"Runtime exited with error: signal: {_signal_name(-code)}"
     else:
         reason = f"Runtime exited with error: exit status {code}"
-    return error_body("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
+    kind = "Runtime.OutOfMemory" if out_of_memory else "Runtime.ExitError"
+    return error_body(kind, f"RequestId: {request_id} Error: {reason}")
 
 
 def _signal_name(number: int) -> str:
@@ -436,7 +482,7 @@ def _signal_name(number: int) -> str:
     return (signal.strsignal(number) or str(number)).lower()
 
 
-def _before_exec(joins_fd: int, parent: int) -> Callable[[], None]:
+def _before_exec(joins_fd: int, parent: int, own_tmp: Callable[[], None]) -> Callable[[], None]:
     """What the child does before it becomes the runtime, so that init has the CPU share already,
     and so that the runtime dies with the service even if that is killed."""
 
@@ -446,5 +492,6 @@ def _before_exec(joins_fd: int, parent: int) -> Callable[[], None]:
             os._exit(1)
         if joins_fd >= 0:
             os.write(joins_fd, b"0")
+        own_tmp()
 
     return before_exec

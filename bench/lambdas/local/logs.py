@@ -1,13 +1,15 @@
 """The lines that Lambda writes around a function's own output, worded as AWS words them.
 
-Source: the AWS Lambda developer guide, "Log format" and "Understanding the Lambda execution
-environment lifecycle" (text format: tab-separated `Name: value unit`).
+Source: the AWS Lambda developer guide: "Log format", "Understanding the Lambda execution
+environment lifecycle" (text: tab-separated `Name: value unit`), "Telemetry API Event schema".
 """
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 TAIL_BYTES = 4096  # of X-Amz-Log-Result, before base64
 
@@ -44,16 +46,41 @@ class Report:
             fields.append(f"Status: {self.status}")
         return "\t".join(fields) + "\t\n"
 
+    def json_line(self) -> str:
+        """The same in the JSON format."""
+        metrics: dict[str, float] = {
+            "durationMs": round(self.duration_ms, 3),
+            "billedDurationMs": self.billed_ms,
+            "memorySizeMB": self.memory_mb,
+        }
+        if self.max_memory_mb is not None:
+            metrics["maxMemoryUsedMB"] = self.max_memory_mb
+        if self.init_ms is not None:
+            metrics["initDurationMs"] = round(self.init_ms, 3)
+        return _platform(
+            "report", self.request_id, metrics=metrics, status=self.status or "success"
+        )
+
 
 def init_report(init_ms: float, status: str) -> str:
     """The line about an init that did not come to its end."""
     return f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init\tStatus: {status}\n"
 
 
-def tail(init_output: bytes, output: bytes, report: Report) -> bytes:
+def tail(init_output: bytes, output: bytes, report: Report, log_format: str = "Text") -> bytes:
     """The last 4 KB of an invocation's log: init, START, the function's own lines, END, REPORT."""
-    start = f"START RequestId: {report.request_id} Version: $LATEST\n".encode()
-    end = f"END RequestId: {report.request_id}\n{report.line()}".encode()
+    if log_format == "JSON":
+        start, end = _platform("start", report.request_id, version="$LATEST"), report.json_line()
+    else:
+        start = f"START RequestId: {report.request_id} Version: $LATEST\n"
+        end = f"END RequestId: {report.request_id}\n{report.line()}"
     if output and not output.endswith(b"\n"):
         output += b"\n"
-    return (init_output + start + output + end)[-TAIL_BYTES:]
+    return (init_output + start.encode() + output + end.encode())[-TAIL_BYTES:]
+
+
+def _platform(kind: str, request_id: str, **record: object) -> str:
+    """A line of the platform in the JSON format."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"time": at, "type": f"platform.{kind}", "record": {"requestId": request_id, **record}}
+    return json.dumps(line, separators=(",", ":")) + "\n"

@@ -6,12 +6,12 @@ machine's (JAVA_HOME, or `java` on the PATH).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from bench.lambdas.local.template import ROOT, Function
@@ -25,8 +25,11 @@ class RuntimeMissing(Exception):
     """A toolchain that is not on this machine; the message says what brings it."""
 
 
-def command(function: Function) -> list[str]:
+def command(function: Function, tmp: Path | None = None) -> list[str]:
     """The program and arguments of the function's environment.
+
+    Args:
+        tmp: where it is to put temporary files, if not into /tmp.
 
     Raises:
         RuntimeMissing: the language's toolchain is not there.
@@ -38,7 +41,14 @@ def command(function: Function) -> list[str]:
             client = _found("node/node_modules/aws-lambda-ric/index.mjs")
             return [_found("node/bin/node"), client, function.handler]
         case _:
-            return [java(), *_java_options(function), f"{_JAVA_CLIENT}.AWSLambda", function.handler]
+            elsewhere = [f"-Djava.io.tmpdir={tmp}", "-XX:-UsePerfData"] if tmp else []
+            options = [*elsewhere, *_java_options(function)]
+            return [java(), *options, f"{_JAVA_CLIENT}.AWSLambda", function.handler]
+
+
+def needed(function: Function) -> list[Path]:
+    """Folders that the function's environment reads, beside its code."""
+    return [RUNTIMES.resolve(), *([_java_home()] if function.language == "java" else [])]
 
 
 def surroundings(function: Function, runtime_api: str, log_stream: str) -> dict[str, str]:
@@ -62,6 +72,7 @@ def surroundings(function: Function, runtime_api: str, log_stream: str) -> dict[
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        **({"AWS_LAMBDA_LOG_FORMAT": "JSON"} if function.log_format == "JSON" else {}),
         **function.variables,
         "_HANDLER": function.handler,
         "AWS_LAMBDA_RUNTIME_API": runtime_api,
@@ -83,20 +94,42 @@ def java() -> str:
 
 def versions() -> dict[str, str]:
     """Exact version by language, of those that are on this machine."""
-    found = {}
-    configuration = RUNTIMES / "python/pyvenv.cfg"
-    if configuration.exists():
-        match = re.search(r"^version = (\S+)", configuration.read_text(), re.MULTILINE)
-        found["python"] = match.group(1) if match else "unknown"
-    try:
-        said = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True)
-        match = re.search(r'version "([^"]+)"', said.stderr)
-        found["java"] = match.group(1) if match else "unknown"
-    except (RuntimeMissing, subprocess.CalledProcessError):
-        pass
-    for package in RUNTIMES.glob("node/node_modules/node-linux-*/package.json"):
-        found["node"] = json.loads(package.read_text())["version"]
-    return found
+    found = {language: version(language) for language in ("python", "java", "node")}
+    return {language: said for language, said in found.items() if said}
+
+
+def version(language: str) -> str | None:
+    """Exact version of what runs a language here, None if nothing does."""
+    match language:
+        case "python":
+            return _match(RUNTIMES / "python/pyvenv.cfg", r"^version = (\S+)")
+        case "java":
+            with contextlib.suppress(RuntimeMissing):
+                return _match(_java_home() / "release", r'^JAVA_VERSION="([^"]+)"')
+            return None
+        case _:
+            manifests = RUNTIMES.glob("node/node_modules/node-linux-*/package.json")
+            return next((str(json.loads(x.read_text())["version"]) for x in manifests), None)
+
+
+def other_version(function: Function) -> str | None:
+    """The version that a function runs on here if that is not of the runtime it asks for."""
+    asked = re.sub(r"^[a-z]+|\.x$", "", function.runtime)
+    here = version(function.language)
+    if here is None or here == asked or here.startswith(f"{asked}."):
+        return None
+    return here
+
+
+def _java_home() -> Path:
+    return Path(java()).resolve().parents[1]
+
+
+def _match(path: Path, pattern: str) -> str | None:
+    with contextlib.suppress(OSError):
+        match = re.search(pattern, path.read_text(), re.MULTILINE)
+        return match[1] if match else "unknown"
+    return None
 
 
 def _found(path: str) -> str:

@@ -16,6 +16,7 @@ from bench.lambdas.local.api import REQUEST_LIMIT_BYTES, LambdaApi
 from bench.lambdas.local.cpu import CpuShares
 from bench.lambdas.local.emulation import Emulation
 from bench.lambdas.local.http import Listener
+from bench.lambdas.local.runtimes import other_version
 from bench.lambdas.local.service import Service
 from bench.lambdas.local.template import EMPTIES, Function, read
 
@@ -113,6 +114,11 @@ def _description(service: Service) -> list[str]:
         f"  {x.name:<20} {x.runtime:<12} {x.memory_mb:>6} MB {x.timeout_s:>4} s  {x.handler}"
         for x in functions
     ]
+    for function in functions:
+        if here := other_version(function):
+            lines.append(f"{function.name} asks for {function.runtime} and runs on {here} here")
+    lines.append(f"/tmp: {service.storage}")
+    lines.append("memory: looked at every 50 ms in a busy environment, which ends if it has more")
     if service.shares:
         lines.append(f"CPU shares by memory size: {service.shares}")
     else:

@@ -19,6 +19,7 @@ from bench.lambdas.local.cpu import CpuShares
 from bench.lambdas.local.emulation import Emulation, wait
 from bench.lambdas.local.environment import Environment, Init, Invocation, Outcome, Undelivered
 from bench.lambdas.local.events import RETRY_DELAYS_S, Events, TooManyRequests
+from bench.lambdas.local.storage import Storage
 from bench.lambdas.local.template import Function
 
 INIT_TIMEOUT_S = 10.0  # of AWS's init phase
@@ -132,6 +133,7 @@ class Service:
     ) -> None:
         self.pools = {function.name: Pool(function) for function in functions}
         self.shares = shares
+        self.storage = Storage.open()
         self.max_concurrency = max_concurrency
         self.emulation = emulation
         self.events = Events(self._begin, retry_delays_s, tell)
@@ -161,7 +163,8 @@ class Service:
 
     async def init_of(self, function: Function) -> Init:
         """Start an environment of any function, as a trial, and end it."""
-        environment = Environment(function, f"trial-{next(self._numbers)}", self.shares, _nothing)
+        name = f"trial-{next(self._numbers)}"
+        environment = Environment(function, name, self.shares, self.storage, _nothing)
         init = await environment.start("trial", INIT_TIMEOUT_S)
         environment.kill()
         await environment.ended
@@ -202,6 +205,7 @@ class Service:
             await asyncio.wait([x.ended for x in environments], timeout=1)
         if self.shares:
             self.shares.close()
+        self.storage.close()
 
     def _begin(self, pool: Pool, invocation: Invocation) -> Coroutine[Any, Any, Result]:
         """Take room for an invocation, at once, and return what runs it and gives that back."""
@@ -285,7 +289,7 @@ class Service:
             raise Ending
         name = f"{pool.function.name}-{next(self._numbers)}"
         environment = Environment(
-            pool.function, name, self.shares, lambda ended: self._ended(pool, ended)
+            pool.function, name, self.shares, self.storage, lambda ended: self._ended(pool, ended)
         )
         pool.environments.add(environment)
         self.started += 1
@@ -306,7 +310,8 @@ def _result(obtained: _Obtained, invocation: Invocation, outcome: Outcome) -> Re
         obtained.init_ms,
         outcome.status,
     )
-    log_tail = logs.tail(obtained.log, environment.take_output(), report)
+    output, log_format = environment.take_output(), environment.function.log_format
+    log_tail = logs.tail(obtained.log, output, report, log_format)
     return Result(outcome, log_tail, obtained.bring_up_ms, obtained.placement_ms)
 
 

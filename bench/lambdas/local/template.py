@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 TOKENIZERS = ROOT / ".aws-sam/build/template.yaml"
 EMPTIES = ROOT / ".aws-sam/empty/template.yaml"
-_LANGUAGES = {"python": "python", "nodejs": "node", "java": "java"}
+LANGUAGES = {"python": "python", "nodejs": "node", "java": "java"}
 
 
 class TemplateError(Exception):
@@ -31,11 +31,15 @@ class Function:
     memory_mb: int = 128
     timeout_s: int = 3
     variables: dict[str, str] = field(default_factory=dict)
+    storage_mb: int = 512
+    log_format: str = "Text"
+    description: str = ""
+    role: str = ""
 
     @property
     def language(self) -> str:
         """python, java or node."""
-        return _LANGUAGES[self.runtime.rstrip("0123456789.x")]
+        return LANGUAGES[self.runtime.rstrip("0123456789.x")]
 
 
 class _Loader(yaml.SafeLoader):
@@ -113,7 +117,7 @@ def _function(
 
     variables = properties.get("Environment", {}).get("Variables", {})
     runtime = str(value("Runtime"))
-    if runtime.rstrip("0123456789.x") not in _LANGUAGES:
+    if runtime.rstrip("0123456789.x") not in LANGUAGES:
         raise TemplateError(f"{name}: no runtime here for {runtime!r}")
     return Function(
         name=name,
@@ -122,6 +126,8 @@ def _function(
         task_root=(folder / str(value("CodeUri"))).resolve(),
         memory_mb=int(value("MemorySize", 128)),
         timeout_s=int(value("Timeout", 3)),
+        storage_mb=int(properties.get("EphemeralStorage", {}).get("Size", 512)),
+        log_format=str(properties.get("LoggingConfig", {}).get("LogFormat", "Text")),
         variables={
             key: str(_resolved(text, parameters, f"{name}.{key}"))
             for key, text in variables.items()

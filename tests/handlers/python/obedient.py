@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import Any
@@ -51,6 +52,14 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         threading.Thread(target=lose_the_connection_and_freeze).start()
     if "spin" in event:
         spin(event["spin"])
+    tmp = pathlib.Path(tempfile.gettempdir())
+    seen = sorted(x.name for x in tmp.iterdir())
+    if "write" in event:
+        (tmp / event["write"]).write_text("left behind")
+    if "allocate" in event:
+        held = b"x" * (event["allocate"] * 1024 * 1024)
+        time.sleep(2)
+        del held
     if "start" in event:
         subprocess.Popen(event["start"])
     if "sleep" in event:
@@ -67,6 +76,8 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         "event": event,
         "calls": calls,
         "pid": os.getpid(),
+        "tmp": str(tmp),
+        "in_tmp": seen,
         "request_id": context.aws_request_id,
         "function": context.function_name,
         "arn": context.invoked_function_arn,
