@@ -233,6 +233,13 @@ def surge(
             "batch_size": batch_size,
             "linger_ms": 50.0,
             "capacity_per_s": capacity * (3 if method == "bigger" else 1),
+            "operator": "words",
+            "words_per_sentence": 10,
+            "base": base / capacity,
+            "factor": factor,
+            "worker_cpu": 0.5 * (3 if method == "bigger" else 1),
+            "worker_limit": "cgroup v1",
+            "call_timeout_ms": 3000.0,
             "parallelism": 1,
             "max_in_flight": 16,
             "policy": "default" if language else None,
@@ -257,7 +264,8 @@ def surge(
         boosted = speed * (3 if method == "scale-out" and at > surge_ms + 4000 else 1)
         decided = at > surge_ms + detection_ms and at < end_ms + 1500
         away = language is not None and decided and rng.random() < (0.75 if in_surge else 0.4)
-        waiting = ready - at + rng.gamma(2, 0.5)
+        filling = ready - at
+        waiting = filling + rng.gamma(2, 0.5)
         fields: dict[str, Any]
         if away:
             assert language is not None
@@ -279,6 +287,24 @@ def surge(
                 "init_ms": bring_up or None,
             }
             billed += fields["billed_ms"]
+            fields["call"] = calls
+            yield (
+                "invocation",
+                {
+                    "surge": name,
+                    "subtask": 0,
+                    "call": calls,
+                    "batches": 1,
+                    "sentences": count,
+                    "sent_ms": at + waiting,
+                    "outcome": "answered",
+                    "wall_ms": fields["shipping_ms"] + bring_up + computing,
+                    "duration_ms": computing,
+                    "billed_ms": fields["billed_ms"],
+                    "init_ms": bring_up or None,
+                    "memory_mb": 1769.0,
+                },
+            )
             done = at + waiting + fields["shipping_ms"] + bring_up + computing
         else:
             begin = max(free_at, at + waiting)
@@ -303,6 +329,9 @@ def surge(
                 "sink_ms": done + sending + 0.05,
                 "subtask": 0,
                 "waiting_ms": waiting,
+                "filling_ms": filling,
+                "queueing_ms": waiting - filling,
+                "call_wait_ms": 0.0,
                 "sending_ms": sending,
                 **fields,
             },
@@ -343,6 +372,18 @@ def surge(
                     "inputs": {},
                 },
             )
+    for role, us in (("worker", 40.0 if language else 25.0), ("source and sink", 60.0)):
+        yield (
+            "cpu",
+            {
+                "surge": name,
+                "role": role,
+                "processes": 1,
+                "cpu_s": us * first / 1e6,
+                "throttled_s": 0.5 if role == "worker" else None,
+                "sentences": first,
+            },
+        )
     yield (
         "ledger",
         {
@@ -384,3 +425,19 @@ def run(results: Path, language: str, seed: int = 0, **head: Any) -> Path:
 
     name = f"20261122T10000{LANGUAGES.index(language)}Z-run-{language}"
     return write(results / name, facts(), languages=[language], **head)
+
+
+def together(results: Path, seed: int = 0, repetitions: int = 5, **head: Any) -> Path:
+    """A run in which all languages took turns: cold starts, compute, and surges, repeated."""
+    rng = np.random.default_rng(seed)
+
+    def facts() -> Records:
+        yield from cold(rng, n=10)
+        yield from compute(rng, warmup=300)
+        for repetition in range(1, repetitions + 1):
+            yield from surge(rng, f"none-{repetition}", "none", None, repetition=repetition)
+            for language in LANGUAGES:
+                name = f"operator-{language}-{repetition}"
+                yield from surge(rng, name, "operator", language, repetition=repetition)
+
+    return write(results / "20261122T100100Z-run", facts(), **head)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from bench.cli import main
 from bench.facts import records
 from bench.report.gather import evidence, surges
+from bench.report.gather.latency import PARTS
 from bench.report.say import compare, languages
 from tests import synthetic
 
@@ -35,10 +36,9 @@ def test_parts_of_the_latency_add_up_to_the_whole(runs: list[Path]) -> None:
     for surge in surges.surges(group):
         for parts in surge.parts.values():
             if parts:
-                explained = sum(parts[p] for p in ("waiting", "shipping", "bring_up", "computing"))
-                assert explained + parts["sending"] + parts["remainder"] == pytest.approx(
-                    parts["total"]
-                )
+                explained = sum(parts[p] for p in (*PARTS, "remainder"))
+                assert explained == pytest.approx(parts["total"])
+                assert parts["filling"] > 0 and parts["waiting"] == pytest.approx(0)
 
 
 def test_runs_of_different_targets_or_machines_never_share_a_table(
@@ -135,6 +135,7 @@ def test_without_runs_the_command_says_how_to_make_one(
     assert "nothing-like-it" in done.output
 
 
-def test_the_declared_capacity_stands_in_the_header(runs: list[Path]) -> None:
+def test_the_workers_limit_and_measured_capacity_stand_in_the_header(runs: list[Path]) -> None:
     (group,) = evidence.load(runs)
-    assert "Declared caps: local tokenizer 1,500 sentences/s" in compare.header(group)
+    said = compare.header(group)
+    assert "Local worker held to 0.5 CPU by cgroup v1, measured capacity 1,500 sentences/s." in said

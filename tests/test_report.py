@@ -16,7 +16,7 @@ from bench.facts import records
 from bench.report import build, readme
 from bench.report.draw import metrics as metrics_plots
 from bench.report.draw import plots
-from bench.report.gather import calls, evidence, latency, surges
+from bench.report.gather import evidence, latency, surges
 from bench.report.gather.evidence import Evidence
 from bench.report.say import answer, languages, metrics, money, relief
 from bench.report.say.table import number, time
@@ -28,7 +28,7 @@ Records = Iterator[tuple[str, dict[str, Any]]]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     results = tmp_path_factory.mktemp("results")
-    return [synthetic.run(results, language) for language in synthetic.LANGUAGES]
+    return [synthetic.together(results)]
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +64,16 @@ def test_the_page_is_self_contained(report: Path) -> None:
     assert "<script" not in page
     references = re.findall(r"""(?:href|src)="([^"]*)"|url\(([^)]*)\)""", page)
     assert all((a or b).startswith(("#", "data:")) for a, b in references)
-    assert page.count("<svg ") == 7
+    assert page.count("<svg ") == 8
 
 
 def test_it_opens_with_the_answer(report: Path) -> None:
     text = (report / "report.md").read_text(encoding="utf-8")
     head = text[: text.index("## Cold start")]
     assert "Offloading absorbs the burst" in head
+    assert "n = 5 and 15 surges in 3 ways" in head
     assert "Is Python faster than Java here?" in head
-    assert "*Cold* (init + first call): yes, Python is 4.8" in head
+    assert re.search(r"\*Cold\* .*: Python is 4\.\d–5\.\d× faster than Java \(n = 10\)", head)
     assert "10 cold starts a language" in head
     assert "Not in these runs" not in head
 
@@ -93,7 +94,7 @@ def test_lost_sentences_are_shouted_about(tmp_path: Path) -> None:
 
     group = one(tmp_path, facts())
     said = answer.answer(group, surges.settings(surges.surges(group)))
-    assert "**3 sentences were lost, duplicated or wrong**" in said[0]
+    assert "**3 sentences were lost, duplicated or wrong**" in "\n".join(said)
 
 
 def test_surges_under_different_conditions_never_share_a_table(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_surges_under_different_conditions_never_share_a_table(tmp_path: Path) -
     first, second = surges.settings(surges.surges(group))
     assert [a.label for a in first.arms] == ["no offload", "Java"]
     assert [a.label for a in second.arms] == ["Node"]
-    assert surges.ratio_to_baseline(second, second.arms[0]) is None
+    assert second.to_baseline(second.arms[0]) is None
 
 
 def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path) -> None:
@@ -133,13 +134,11 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
     assert len(table.data) == 10
     assert plots.methods(setting) is not None
     words = "\n".join(answer.answer(group, [setting]))
-    assert re.search(r"Bursts of \d+ s: .* offloaded, .* scaled out \(free slots\)", words)
+    assert "Or scale out?" in words and "n = 2; 3 more would settle it" in words
 
-    costs = {row[0]: row[1:] for row in (money.per_hour(setting) or table).rows}
-    assert costs["no offload"][:3] == ["1.00", "$0.110", "—"]
-    assert costs["bigger from the start"][:3] == ["3.00", "$0.330", "—"]
-    assert costs["operator, Python"][0] == "1.00" and costs["operator, Python"][2] != "—"
-    assert "The 2.00 workers more that the peak needs cost $0.220 an hour" in words
+    costs = money.per_surge(setting)
+    assert costs is not None
+    assert [row[0] for row in costs.rows] == ["operator, Python", "always, Python"]
 
 
 def test_decisions_are_judged_over_all_surges(tmp_path: Path) -> None:
@@ -152,19 +151,11 @@ def test_decisions_are_judged_over_all_surges(tmp_path: Path) -> None:
     words = "\n".join(answer.answer(group, [setting]))
     # A sample every 250 ms; the decisions made up know of it after 600 ms, and end 1,500 ms late.
     assert (
-        "In 20 surges the overload was seen 750 ms (p95 750 ms) after it began, and in none of "
-        "them before; in the 20 that were offloaded for as long as needed, the share was back "
-        "at zero 1.50 s (p95 1.50 s) after the end" in words
+        "In 20 surges the decision that there is an overload came 750 ms (750 ms–750 ms, p95 "
+        "750 ms) after it began; 0 false alarms in 1.67 minutes of calm, so at most 108 an hour "
+        "(95 % sure); in the 20 with offload the share was back at zero 1.50 s (1.50 s–1.50 s, "
+        "p95 1.50 s) after the end" in words
     )
-
-
-def test_calls_as_slow_as_the_worker_cost_its_time_besides(tmp_path: Path) -> None:
-    group = one(tmp_path, synthetic.surge(rng(), "a", "operator", "python"))
-    (surge,) = surges.surges(group)
-    assert surge.usage and surge.usage_as_slow
-    seconds = surge.called["count"].sum() / surge.record["capacity_per_s"]
-    more = surge.usage_as_slow.gb_seconds - surge.usage.gb_seconds
-    assert more == pytest.approx(seconds * 1769 / 1024)
 
 
 def test_order_and_warm_environments_are_told_apart_where_both_were_measured(
@@ -194,7 +185,7 @@ def test_latency_against_burst_length(tmp_path: Path) -> None:
     group = one(tmp_path, facts())
     (bursts,) = surges.bursts(surges.settings(surges.surges(group)))
     assert [s.conditions.duration_s for s in bursts] == [2, 5, 10]
-    assert [row[0] for row in relief.bursts(bursts).rows] == ["2 s", "5 s", "10 s"]
+    assert [row[0] for row in relief.bursts(bursts).rows[::2]] == ["2 s", "5 s", "10 s"]
     assert plots.bursts(bursts).svg
 
 
@@ -228,7 +219,7 @@ def test_a_batch_is_its_sentences_and_points_of_many_sentences_say_nearly_the_sa
 def test_one_function_under_two_names_is_no_difference_and_a_slower_one_is(tmp_path: Path) -> None:
     same = languages.aa(one(tmp_path / "same", synthetic.aa(rng())))
     assert same is not None
-    assert [row[-1] for row in same.rows] == ["no difference"] * 3
+    assert not any("different" in row[-1] for row in same.rows)
     slower = languages.aa(one(tmp_path / "slower", synthetic.aa(rng(), bias=1.5)))
     assert slower is not None
     assert [row[-1] for row in slower.rows] == ["**different**"] * 3
@@ -238,33 +229,16 @@ def test_calls_of_one_environment_are_one_sample(tmp_path: Path) -> None:
     group = one(tmp_path, synthetic.compute(rng(), environments=3, rounds=50, warmup=50))
     table = languages.compute(group)
     assert table is not None
-    assert table.data["low"].isna().all()  # three environments: too few for an interval
+    assert table.data["low"].isna().all()  # three environments: too few for one
     assert "n = 3 warm environments and 150 calls" in table.note
 
 
-def test_java_overtakes_python_where_its_curve_says(tmp_path: Path) -> None:
-    def facts() -> Records:
-        for kind, fields in synthetic.compute(rng(), environments=6, warmup=300):
-            java, warming = fields["language"] == "java", fields["phase"] == "warmup"
-            ms = 1.0 if not java else 10.0 if warming and fields["call_number"] <= 120 else 0.5
-            yield kind, {**fields, "compute_ms": ms, "duration_ms": ms}
-        yield from synthetic.cold(rng())
-
-    group = one(tmp_path, facts())
-    found = calls.java_overtakes_python(group)
-    assert found is not None
-    assert found.call == 121
-    # cold: 225 ms more; 119 calls 9 ms slower each; then 0.5 ms gained a call
-    even = answer.break_even(group)
-    assert even is not None and even.calls is not None
-    assert even.calls == pytest.approx(120 + (225 + 119 * 9) / 0.5, rel=0.02)
-
-
-def test_crossover_lies_where_the_lines_cross() -> None:
+def test_crossover_lies_where_the_lines_cross_if_both_sides_have_a_fastest() -> None:
     medians = {"python": {1: 1.0, 100: 100.0}, "java": {1: 10.0, 100: 10.0}}
-    ((size, ms, overtaking, overtaken),) = plots.crossovers(medians)
+    ((size, ms, overtaking, overtaken),) = plots.crossovers(medians, {1: "python", 100: "java"})
     assert (overtaking, overtaken) == ("java", "python")
     assert (size, ms) == pytest.approx((10, 10))
+    assert plots.crossovers(medians, {1: "python"}) == []
 
 
 def test_cheapest_and_fastest_memory_are_marked(tmp_path: Path) -> None:
@@ -349,10 +323,13 @@ def test_metrics_are_ranked_by_how_soon_they_show_the_overload(tmp_path: Path) -
     table = metrics.table(setting)
     assert table is not None
     by = {row[0]: row for row in table.rows}
-    assert by["tokenizer busy"][1:] == ["0.533", "1.00", "0", "no"]
-    assert by["`tokenizer.busyTimeMsPerSecond`"][3] == "7.00"
-    assert by["`deaf`"][3:] == ["—", "yes: as in health"]
+    # the second sample in a row
+    assert by["tokenizer busy"][1:] == ["0.533", "1.00", "0.250", "no"]
+    assert by["`tokenizer.busyTimeMsPerSecond`"][3:] == [
+        "—", "not known: needs over 60 s of calm first",
+    ]  # fmt: skip
+    assert by["`deaf`"][3:] == ["never", "yes: as in health"]
     assert "looks the same" in by["sentences through the tokenizer /s"][4]
     plot = metrics_plots.plot(setting)
     assert plot is not None
-    assert "after 0.0 s" in plot.title
+    assert "after 0.2 s" in plot.title

@@ -14,8 +14,9 @@ Architecture = Literal["x86_64", "arm64"]
 
 @dataclass(frozen=True)
 class Prices:
-    """List prices in USD: of AWS Lambda, without free tier, and the free tier of a month; of a
-    worker that runs a local tokenizer, one KPU (1 vCPU, 4 GB) of Managed Service for Apache Flink.
+    """List prices in USD: of AWS Lambda, without free tier, and the free tier of a month; of
+    Managed Service for Apache Flink, which sells workers as KPUs (1 vCPU, 4 GB), each with running
+    storage, and charges some more KPUs an application for orchestration.
 
     Initialisation of managed zip runtimes is billed since 2025-08-01, so the billed milliseconds
     of a cold call include it.
@@ -27,7 +28,10 @@ class Prices:
     request: float
     free_requests: int
     free_gb_seconds: int
-    worker_hour: float
+    kpu_hour: float
+    storage_gb_month: float
+    storage_gb_per_kpu: int
+    orchestration_kpus: int
 
 
 PRICES = Prices(
@@ -37,8 +41,20 @@ PRICES = Prices(
     request=0.20 / 1_000_000,
     free_requests=1_000_000,
     free_gb_seconds=400_000,
-    worker_hour=0.11,
+    kpu_hour=0.11,
+    storage_gb_month=0.10,
+    storage_gb_per_kpu=50,
+    orchestration_kpus=1,
 )
+
+
+HOURS_IN_A_MONTH = 730
+
+
+def kpus_usd_per_hour(kpus: float, prices: Prices = PRICES) -> float:
+    """An hour of so many KPUs and of the running storage that comes with each."""
+    storage = prices.storage_gb_per_kpu * prices.storage_gb_month / HOURS_IN_A_MONTH
+    return kpus * (prices.kpu_hour + storage)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bench.report.draw import breakpoint as breakpoint_plots
+from bench.report.draw import cpu as cpu_plots
 from bench.report.draw import metrics as metrics_plots
 from bench.report.draw import plots
 from bench.report.draw import sweep as sweep_plots
@@ -50,7 +51,7 @@ def content(e: Evidence) -> Content:
                 "misleads, since what a runtime puts off at init its first call pays for."
             ],
             _there(plots.cold(e)),
-            _there(languages.cold(e), languages.cold_by_memory(e)),
+            _there(languages.cold(e), languages.cold_by_text(e), languages.cold_by_memory(e)),
         ),
         Part(
             "Compute per batch",
@@ -103,8 +104,13 @@ def content(e: Evidence) -> Content:
             "Cost",
             plots=_there(plots.cost(e)),
             tables=_there(
-                money.per_million(e), money.by_memory(e), *map(money.per_hour, settings[:1])
+                money.per_million(e), money.by_memory(e), *map(money.per_surge, settings[:1])
             ),
+        ),
+        Part(
+            "Who spends the CPU",
+            plots=_there(*map(cpu_plots.plot, settings[:1])),
+            tables=_there(relief.capacity(e), *map(relief.cpu, settings[:1])),
         ),
         Part("Other surges", tables=others),
         Part(

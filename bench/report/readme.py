@@ -34,7 +34,7 @@ def texts(folders: Sequence[Path]) -> dict[str, str]:
     shown = compare.tables(e)
     shown += breakpoint.tables(e)
     for setting in settings[:1]:
-        more = (metrics.table(setting), relief.methods(setting), money.per_hour(setting))
+        more = (metrics.table(setting), relief.methods(setting), money.per_surge(setting))
         shown += [t for t in more if t]
     shown += [relief.bursts(group) for group in surges.bursts(settings)[:1]]
     made = {t.name: f"{t.note}\n\n{t.markdown()}" for t in shown}

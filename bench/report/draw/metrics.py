@@ -14,7 +14,7 @@ def plot(setting: Setting) -> Plot | None:
     base = baseline(setting)
     if base is None:
         return None
-    found = [m for m in shown(base.surges[0]) if m.delay_ms is not None]
+    found = [m for m in shown(base.surges[0]) if m.is_seen]
     if not found:
         return None
     quick, slow = found[0], found[-1]
@@ -27,7 +27,6 @@ def plot(setting: Setting) -> Plot | None:
         panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
         begin, end = (x / 1000 for x in base.surges[0].window)
         for ax, m in zip(panels, found, strict=True):
-            assert m.delay_ms is not None
             ax.axvspan(begin, end, color=colour("window"), zorder=0, linewidth=0)
             c = colour("scale" if m.is_gauge else "python")
             ax.plot(m.at_s, m.values, color=c, lw=1.3)
@@ -47,13 +46,13 @@ def plot(setting: Setting) -> Plot | None:
         "metrics",
         title,
         "Each metric on its own scale; line: the moment it shows the overload (shaded). Blue: "
-        "differences of cumulative counters; pink: Flink's own gauges. Metrics that never show it "
-        f"are left out. {setting.conditions.words}.",
+        "differences of cumulative counters; pink: Flink's own gauges. Metrics that never show it, "
+        f"or need a longer calm first, are left out; the first of {len(base.surges)} surges. "
+        f"{setting.conditions.words}.",
         paint,
         0.7 + 0.42 * len(found),
     )
 
 
 def _seconds(m: Shown) -> str:
-    assert m.delay_ms is not None
     return f"{m.delay_ms / 1000:.1f} s"

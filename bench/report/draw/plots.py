@@ -12,7 +12,14 @@ import pandas as pd
 
 from bench.report.draw.style import HEIGHT_IN, SMALL, Plot, colour, draw, label_ends, plain_log
 from bench.report.gather import calls, latency, surges
-from bench.report.gather.calls import by_environment, cold_samples, main_memory, steady
+from bench.report.gather.calls import (
+    by_environment,
+    cold_samples,
+    main_cold,
+    main_held,
+    main_memory,
+    steady,
+)
 from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.gather.latency import PARTS
 from bench.report.gather.surges import Arm, Setting
@@ -34,9 +41,10 @@ def thinned(values: Floats, n: int = MAX_POINTS) -> Floats:
 
 def cold(e: Evidence) -> Plot | None:
     """Init + first call of every cold start, our handler above the empty one."""
-    samples = cold_samples(e)
-    memory = main_memory(samples[samples["handler"] == "tokenizer"])
+    samples, main = cold_samples(e), main_cold(e)
+    memory, held = main_memory(main), main_held(main)
     samples = samples[(samples["memory_mb"] == memory) & samples["sum_ms"].notna()]
+    samples = samples[(samples["handler"] == "empty") | (samples["held"] == held)]
     sets = {
         (str(group["language"].iloc[0]), str(group["handler"].iloc[0])): group["sum_ms"].to_numpy()
         for _, group in samples.groupby(["language", "handler"])
@@ -44,16 +52,12 @@ def cold(e: Evidence) -> Plot | None:
     ours = {x: sets[x, "tokenizer"] for x in LANGUAGES if (x, "tokenizer") in sets}
     if not ours:
         return None
-    best = languages.fastest(ours)
     order = sorted(ours, key=lambda x: float(np.median(ours[x])))
-    slowest = order[-1]
-    title = (
-        f"{NAMES[best]} is up first: cold to first answer in {time(float(np.median(ours[best])))}"
-        if len(ours) > 1
-        else f"{NAMES[best]}: cold to first answer in {time(float(np.median(ours[best])))}"
-    )
-    if len(ours) > 1:
-        title += f", {NAMES[slowest]} in {time(float(np.median(ours[slowest])))}"
+    each = ", ".join(f"{NAMES[x]} {time(float(np.median(ours[x])))}" for x in order)
+    ranking = languages.cold_ranking(e)
+    title = f"Cold to first answer: {each}"
+    if ranking and ranking.is_named:
+        title = f"{NAMES[ranking.first]} is up first: cold to first answer {each}"
 
     def paint(figure: Any) -> None:
         ax = figure.subplots()
@@ -92,7 +96,7 @@ def cold(e: Evidence) -> Plot | None:
     n = languages.span(len(v) for v in ours.values())
     caption = (
         f"Each dot is one new execution environment; box: middle half, line: median. "
-        f"n = {n} a language at {memory} MB."
+        f"n = {n} a language at {memory} MB; the first call holds {held}."
     )
     return draw("cold", title, caption, paint, 1.3 + 0.36 * len(sets))
 
@@ -122,17 +126,14 @@ def compute(e: Evidence) -> Plot | None:
     }
     if not medians or max(map(len, medians.values())) < 2:
         return None
-    lowest = [
-        min(medians, key=lambda x: medians[x][size])
-        for size in sorted(set.intersection(*map(set, medians.values())))
-    ]
-    crossing = crossovers(medians)
-    if not lowest or len(medians) < 2:
-        title = "Compute grows with the batch"
-    elif len(set(lowest)) == 1:
-        title = f"{NAMES[lowest[0]]} computes fastest at every batch size"
-    else:
-        title = f"{NAMES[lowest[0]]} computes small batches fastest, {NAMES[lowest[-1]]} large ones"
+    named = {size: r.first for size, r in languages.rankings(e, "compute_ms").items() if r.is_named}
+    crossing = crossovers(medians, named)
+    firsts = [named.get(size) for size in sorted({s for line in medians.values() for s in line})]
+    title = "Compute grows with the batch"
+    if firsts[0] and len(set(firsts)) == 1:
+        title = f"{NAMES[firsts[0]]} computes fastest at every batch size"
+    elif firsts[0] and firsts[-1]:
+        title = f"{NAMES[firsts[0]]} computes small batches fastest, {NAMES[firsts[-1]]} large ones"
 
     def paint(figure: Any) -> None:
         ax = figure.subplots()
@@ -174,17 +175,16 @@ def compute(e: Evidence) -> Plot | None:
 
 
 def crossovers(
-    medians: Mapping[str, Mapping[int, float]],
+    medians: Mapping[str, Mapping[int, float]], named: Mapping[int, str]
 ) -> list[tuple[float, float, str, str]]:
     """Where the line of the fastest language is crossed: (batch size, ms, who overtakes, whom).
 
-    Between the sizes measured the lines are straight on logarithmic axes. Small sizes first.
+    Between the sizes measured the lines are straight on logarithmic axes. Small sizes first. Only
+    where a fastest language is `named` on both sides.
     """
-    sizes = sorted(set.intersection(*map(set, medians.values())))
     found = []
-    for a, b in pairwise(sizes):
-        old = min(medians, key=lambda x: medians[x][a])
-        new = min(medians, key=lambda x: medians[x][b])
+    for a, b in pairwise(sorted(named)):
+        old, new = named[a], named[b]
         if old != new:
             gap_a = np.log(medians[new][a] / medians[old][a])
             gap_b = np.log(medians[new][b] / medians[old][b])
@@ -207,13 +207,8 @@ def warm_up(e: Evidence) -> Plot | None:
         return None
     curves = {x: calls.warm_up_curve(f) for x, f in found.items() if len(f)}
     size = int(found["java"]["sentences"].iloc[0])
-    overtaking = calls.java_overtakes_python(e)
     first, last = (curves["java"]["compute_ms"].iloc[0], curves["java"]["median_ms"].iloc[-1])
     title = f"Java's first call takes {first / last:,.0f}× as long as its later ones"
-    if overtaking and overtaking.call and overtaking.call > 1:
-        title += f"; it overtakes Python at call {overtaking.call:,}"
-    elif overtaking and overtaking.call is None:
-        title += "; it does not overtake Python"
 
     def paint(figure: Any) -> None:
         ax = figure.subplots()
@@ -230,12 +225,6 @@ def warm_up(e: Evidence) -> Plot | None:
         plain_log(ax.yaxis)
         ends = max(int(c["call_number"].iloc[-1]) for c in curves.values())
         ax.set_xlim(0.9, ends * 3.2)
-        if overtaking and overtaking.call and overtaking.call > 1:
-            java = curves["java"].set_index("call_number")["median_ms"]
-            at = float(java.loc[overtaking.call])
-            ax.plot(
-                overtaking.call, at, "o", ms=9, mfc="none", mec=colour("ink"), mew=1.1, zorder=4
-            )
         ax.set_xlabel("call number in a new environment")
         ax.set_ylabel(f"compute for {size} sentences, ms")
         label_ends(
@@ -378,8 +367,12 @@ def methods(setting: Setting) -> Plot | None:
     language = max(languages, key=lambda x: languages[x], default=None)
     arms = [a for a in setting.typical if a.language in (None, language)]
     known = {a.label: v for a in arms if (v := a.value("p99_ms")) is not None}
-    best = min(known, key=lambda label: known[label])
-    title = f"{best[:1].upper()}{best[1:]} keeps latency lowest: p99 {time(known[best])}"
+    ends = sorted(known, key=lambda label: known[label])
+    title = "Latency through the surge, by method"
+    if len(ends) > 1:
+        title = "p99 in the surge: " + ", ".join(
+            f"{x} {time(known[x])}" for x in (ends[0], ends[-1])
+        )
     n = len(arms[0].surges)
     return draw(
         "methods",
@@ -408,7 +401,12 @@ def _paint_methods(figure: Any, setting: Setting, arms: Sequence[Arm]) -> None:
 
 
 _PART_LABELS = {
+    "filling": "filling",
+    "queueing": "queueing",
+    "call_wait": "no free call",
     "waiting": "waiting",
+    "network": "network (emulated)",
+    "placement": "placement (emulated)",
     "shipping": "shipping",
     "bring_up": "bring-up",
     "computing": "computing",
@@ -483,20 +481,19 @@ def parts(setting: Setting) -> Plot | None:
 
 def _offloaded(a: Arm) -> pd.DataFrame:
     """Parts and `total_ms` of the offloaded batches due in the surge, of all repetitions."""
-    columns = [f"{p}_ms" for p in PARTS]
     chosen = []
     for s in a.surges:
         inside = latency.batches_within(s.batches, s.window)
         inside = inside[inside["way"] == "offloaded"]
         total_ms = inside["sink_ms"] - inside["due_first_ms"]
-        chosen.append(inside[columns].assign(total_ms=total_ms))
+        chosen.append(latency.parts_of(inside).assign(total_ms=total_ms))
     return pd.concat(chosen)
 
 
 def _part_means(found: pd.DataFrame, slowest: float = 1.0) -> tuple[pd.Series[float], int]:
     if slowest < 1:
         found = found[found["total_ms"] >= found["total_ms"].quantile(1 - slowest)]
-    means = pd.Series({p: float(found[f"{p}_ms"].fillna(0).mean()) for p in PARTS})
+    means = pd.Series({p: float(found[p].mean()) for p in PARTS})
     means["remainder"] = float(found["total_ms"].mean()) - means.sum()
     return means, len(found)
 
@@ -621,11 +618,13 @@ def bursts(group: Sequence[Setting]) -> Plot:
 
 
 def _bursts_title(group: Sequence[Setting]) -> str:
-    """Whether, and from which length on, scaling out beats offloading by p99."""
-    duels = surges.against_scaling_out(group)
-    lost = [x.duration_s for x in duels if x.is_lost]
-    if not duels:
+    """At how many lengths which of them has the lower p99."""
+    found = [d.ratio for d in surges.duels(group) if d.ratio]
+    if not found:
         return "The longer the burst, the more there is to absorb"
-    if not lost:
-        return "Offloading beats scaling out at every burst length measured"
-    return f"Scaling out beats offloading from bursts of {lost[0]:g} s on"
+    known = [c.ratio.value for c in found if c.verdict == "different"]
+    won = sum(x > 1 for x in known)
+    return (
+        f"Offloading beats scaling out in {won} of {len(found)} comparisons, scaling out in "
+        f"{len(known) - won}; the rest is not known or equal"
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 
 from bench.facts import machine, records
@@ -44,8 +45,9 @@ class Evidence:
         """What ran where, e.g. "local process (not AWS) on Xeon, 2 cores"."""
         run = next((r for r in self.runs if r["target"]), self.runs[0])
         label = run["target"] or "no function called"
-        if label == "local process":
-            label = "local process (real runtimes on this machine, not AWS)"
+        if label.startswith("local process"):
+            rest = label.removeprefix("local process")
+            label = f"local process{rest} (real runtimes on this machine, not AWS)"
         region = f" in {run['region']}" if run["region"] else ""
         state = run["machine"]
         return f"{label}{region}; Flink on {state['cpu']}, {state['cores']} cores"
@@ -59,6 +61,57 @@ class Evidence:
             for language in self.frames[kind]["language"].dropna().unique()
         }
         return [language for language in LANGUAGES if language in seen]
+
+    def comparable(self, kind: str) -> tuple[pd.DataFrame, list[str]]:
+        """The records of `kind` that may be pooled, and what was left out, and why.
+
+        Only runs that hold all the languages, if there is one, since runs of one language differ by
+        more than languages; and of those the ones of the code that most records are of.
+        """
+        frame = self.frames[kind]
+        heads = {run["run"]: run for run in self.runs}
+        names = sorted(frame["run"].unique())
+        if len(names) < 2:
+            return frame, []
+        said = []
+        sets = {n: frozenset(frame.loc[frame["run"] == n, "language"].dropna()) for n in names}
+        every: frozenset[str] = frozenset().union(*sets.values())
+        whole = [n for n in names if sets[n] == every]
+        if whole and len(whole) < len(names):
+            partial = [n for n in names if n not in whole]
+            said.append(f"{kind}: left out, not all languages in them: {', '.join(partial)}")
+            names = whole
+        elif not whole:
+            said.append(f"{kind}: no run holds all languages, so nothing is compared across them")
+            return frame, said
+        size = frame["run"].map({n: code_of(heads[n]) for n in names}).value_counts()
+        # of equals the newest
+        code = max(reversed(names), key=lambda n: int(size[code_of(heads[n])]))
+        other = [n for n in names if code_of(heads[n]) != code_of(heads[code])]
+        if other:
+            said.append(f"{kind}: left out, of other code than {code}: {', '.join(other)}")
+            names = [n for n in names if n not in other]
+        if len(names) > 1:
+            said.append(f"{kind}: pooled, a run being the unit: {', '.join(names)}")
+        return frame[frame["run"].isin(names)], said
+
+    def pooling(self) -> list[str]:
+        """What was pooled and what was left out, and why."""
+        return [said for kind in ("cold", "call") for said in self.comparable(kind)[1]]
+
+    def drift(self) -> float | None:
+        """By how much the calibration loop was slower (or faster) after the noisiest run than
+        before it, as a share; None without calibrations."""
+        loops = self.frames["calibration"]
+        found = []
+        for _, of_run in loops.groupby("run"):
+            before, after = (
+                of_run.loc[of_run["when"] == when, "loop_ms"] for when in ("before", "after")
+            )
+            if len(before) and len(after):
+                ratio = np.median(after.iloc[0]) / np.median(before.iloc[0])
+                found.append(max(ratio, 1 / ratio) - 1)
+        return float(max(found)) if found else None
 
     def noise(self) -> list[tuple[str, str]]:
         """Why to doubt these figures, by the calibration loops: name of a run, and what of it."""
@@ -89,6 +142,15 @@ class Evidence:
             elif not ends.loc[name, "ok"]:
                 said.append(f"{name} failed: {_brief(str(ends.loc[name, 'error']))}")
         return said
+
+
+def code_of(run: Mapping[str, Any]) -> str:
+    """What a run's figures were made by: the revision and Flink's version. A revision with changes
+    that were not committed is like no other."""
+    state = run["machine"]
+    revision = str(state.get("git_revision"))
+    own = f" {run['run']}" if revision.endswith("-dirty") else ""
+    return f"{revision}{own}, Flink {state['versions'].get('flink')}"
 
 
 def _brief(error: str, longest: int = 140) -> str:

@@ -7,20 +7,34 @@ lasted, whenever they came out: late ones are not allowed to drop out of sight.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from bench.stats import Floats, weighted_quantiles
+from bench.stats import MIN_BATCHES, Floats, weighted_quantiles
 
-PARTS = ("waiting", "shipping", "bring_up", "computing", "sending")
-"""The parts of a batch's latency, in the order of its way; `<part>_ms` in the records."""
+WAITS = ("filling", "queueing", "call_wait")
+PARTS = (
+    *WAITS,
+    "waiting",
+    "network",
+    "placement",
+    "shipping",
+    "bring_up",
+    "computing",
+    "sending",
+)
+"""The parts of a batch's latency, in the order of its way; `<part>_ms` in the records. "waiting" is
+what of it is not parted further; network and placement are emulated, apart from what is here."""
 
 _POINTS = 250_000
 BIN_MS = 250.0
-_BACK_TO_NORMAL = 2.0
+_BACK_TO_NORMAL = 1.5
+_STARTING_UP_MS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class Sentences:
     weight: Floats
     offloaded: Floats
     """1 where the sentence came back from a function, else 0."""
+    batch: npt.NDArray[np.int64]
+    """Which batch each is of: the sentences of one share their fate."""
 
     def quantiles(self, *qs: float) -> list[float | None]:
         """Of the latency, by sentence; None each where there are no sentences."""
@@ -43,10 +59,23 @@ class Sentences:
             return [None] * len(qs)
         return list(weighted_quantiles(self.latency_ms, self.weight, qs))
 
+    @property
+    def batches(self) -> int:
+        """How many batches they come from."""
+        return len(np.unique(self.batch))
+
+    def tail(self, q: float) -> float | None:
+        """A high quantile; None where fewer than `MIN_BATCHES` batches stand behind it."""
+        return self.quantiles(q)[0] if self.batches >= MIN_BATCHES else None
+
     def where(self, mask: Any) -> Sentences:
         """Those for which a boolean array is true."""
         return Sentences(
-            self.due_ms[mask], self.latency_ms[mask], self.weight[mask], self.offloaded[mask]
+            self.due_ms[mask],
+            self.latency_ms[mask],
+            self.weight[mask],
+            self.offloaded[mask],
+            self.batch[mask],
         )
 
     @property
@@ -73,6 +102,7 @@ def sentences(batches: pd.DataFrame) -> Sentences:
         latency_ms=batches["sink_ms"].to_numpy(dtype=float)[batch] - due,
         weight=weight,
         offloaded=np.asarray(batches["way"] == "offloaded", dtype=float)[batch],
+        batch=batch,
     )
 
 
@@ -106,9 +136,16 @@ def parts(batches: pd.DataFrame, window: tuple[float, float]) -> dict[str, float
     if chosen.empty:
         return None
     total = chosen["sink_ms"] - chosen["due_first_ms"]
-    found = {part: float(chosen[f"{part}_ms"].fillna(0).mean()) for part in PARTS}
+    found = {str(p): float(values.mean()) for p, values in parts_of(chosen).items()}
     found["total"] = float(total.mean())
     found["remainder"] = found["total"] - sum(found[part] for part in PARTS)
+    return found
+
+
+def parts_of(batches: pd.DataFrame) -> pd.DataFrame:
+    """The parts of each batch, ms, a column each of `PARTS`; never below zero."""
+    found = pd.DataFrame({p: batches[f"{p}_ms"].fillna(0).clip(lower=0) for p in PARTS})
+    found["waiting"] = (found["waiting"] - found[list(WAITS)].sum(axis=1)).clip(lower=0)
     return found
 
 
@@ -126,33 +163,37 @@ def over_time(s: Sentences, bin_ms: float = BIN_MS) -> pd.DataFrame:
 
 
 def normal_ms(s: Sentences, window: tuple[float, float]) -> float | None:
-    """The latency before the surge: its p95, the first second (start-up) left out."""
-    return due_within(s, (min(1000.0, window[0] / 2), window[0])).quantiles(0.95)[0]
+    """The latency of calm: the p95 of the sentences that were at the sink before the surge began,
+    those of the first second (start-up) left out; None without any."""
+    begin = min(_STARTING_UP_MS, window[0] / 2)
+    calm = (s.due_ms >= begin) & (s.due_ms + s.latency_ms < window[0])
+    return s.where(calm).quantiles(0.95)[0]
 
 
-def recovery_ms(s: Sentences, window: tuple[float, float]) -> float | None:
-    """From the surge's start until latency is back: the end of the last second in which half of the
-    sentences due took over twice the normal level. 0 if there is none; None where it cannot be
-    said: nothing ran before the surge, or latency was still up at the end."""
-    normal = normal_ms(s, window)
-    if normal is None:
-        return None
-    bins = over_time(s, 1000.0)
-    bins = bins[bins["at_ms"] > window[0]]
-    late = bins[bins["p50_ms"] > _BACK_TO_NORMAL * normal]
-    if late.empty:
+def recovery_ms(s: Sentences, window: tuple[float, float], normal: float) -> float:
+    """From the surge's start until latency is normal again: the end of the last second of which one
+    sentence in twenty took over one and a half times as long as it does in calm. 0 if there is
+    none; infinite if that was so up to the end of what was recorded."""
+    after = s.where(s.due_ms >= window[0])
+    if not len(after.weight):
+        return math.inf
+    second = ((after.due_ms - window[0]) // 1000).astype(int)
+    late = after.weight * (after.latency_ms > _BACK_TO_NORMAL * normal)
+    share = np.bincount(second, late) / np.maximum(np.bincount(second, after.weight), 1e-9)
+    above = np.flatnonzero(share > 0.05)
+    if not len(above):
         return 0.0
-    last = float(late["at_ms"].iloc[-1])
-    if last == float(bins["at_ms"].iloc[-1]):
-        return None
-    return last + 500.0 - window[0]
+    return math.inf if above[-1] == second.max() else float(above[-1] + 1) * 1000
 
 
-def excess_s(s: Sentences, window: tuple[float, float]) -> float | None:
+def watched_ms(s: Sentences, window: tuple[float, float]) -> float:
+    """From the surge's start to the due time of the last sentence."""
+    return float(s.due_ms.max()) - window[0] if len(s.due_ms) else 0.0
+
+
+def excess_s(s: Sentences, window: tuple[float, float], normal: float) -> float:
     """Area of excess latency: seconds that sentences due from the surge's start on waited beyond
-    the normal level, in sum (sentence-seconds)."""
-    normal = normal_ms(s, window)
-    if normal is None:
-        return None
+    the latency of calm, in sum (sentence-seconds). At least that, where latency is not normal again
+    at the end."""
     after = s.where(s.due_ms >= window[0])
     return float((np.maximum(after.latency_ms - normal, 0) * after.weight).sum() / 1000)

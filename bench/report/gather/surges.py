@@ -1,11 +1,11 @@
-"""What the surges say: one row of measures a surge, and the tables made of them."""
+"""The surges and what was measured of each; which of them may stand in one table."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,50 +13,87 @@ import numpy as np
 import pandas as pd
 
 from bench import stats
-from bench.facts.cost import Usage
 from bench.report.gather import latency
-from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.gather.bill import Bill
+from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence, code_of
 from bench.report.gather.latency import PARTS, Sentences
-from bench.report.say.table import ABSENT, number
 
-# Of records that do not say.
-_OPERATOR, _WORDS_PER_SENTENCE = "words", 10
-
-METHODS = ("none", "operator", "source", "always", "scale-out", "bigger")
-QUANTILES = (0.5, 0.95, 0.99, 1.0)
-_QUANTILE_NAMES = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
+METHODS = ("none", "operator", "source", "async-io", "always", "scale-out", "bigger")
+QUANTILES = ((0.95, "p95_ms"), (0.99, "p99_ms"))
 WAYS = ("local", "offloaded")
+_CALLS = ("calls", "cold_starts", "throttled", "timed_out", "failed", "late")
+_LEDGER = ("expected", "delivered", "lost", "duplicated", "wrong", "out_of_order")
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What surges must share to stand in one table: the load, and what the job could take."""
+    """What surges must share to stand in one table: the load, what the job could take, and the
+    code. Rates are sentences/s; `base` and `factor` say them in multiples of the capacity."""
 
     workload: str
     operator: str
-    words_per_sentence: int
+    words_per_sentence: int | None
     shape: str
     length_s: float
+    base: float | None
+    factor: float | None
     batch_size: int
     linger_ms: float
+    call_timeout_ms: float | None
+    scale_out_as: str | None
     capacity_per_s: float | None
+    worker_cpu: float | None
+    worker_limit: str | None
     parallelism: int
+    code: str
 
     @classmethod
-    def of(cls, record: pd.Series[Any]) -> Conditions:
-        """Of a `surge` record."""
-        capacity, words = record["capacity_per_s"], record["words_per_sentence"]
+    def of(cls, record: pd.Series[Any], code: str = "") -> Conditions:
+        """Of a `surge` record, made by `code`."""
+
+        def number(name: str) -> float | None:
+            value = record[name]
+            return None if pd.isna(value) else float(value)
+
+        def text(name: str) -> str | None:
+            value = record[name]
+            return None if pd.isna(value) or not value else str(value)
+
+        words = number("words_per_sentence")
         return cls(
             workload=str(record["workload"]),
-            operator=_OPERATOR if pd.isna(record["operator"]) else str(record["operator"]),
-            words_per_sentence=_WORDS_PER_SENTENCE if pd.isna(words) else int(words),
+            operator=text("operator") or "words",
+            words_per_sentence=None if words is None else int(words),
             shape=json.dumps(record["shape"], sort_keys=True),
             length_s=float(record["length_s"]),
+            base=number("base"),
+            factor=number("factor"),
             batch_size=int(record["batch_size"]),
             linger_ms=float(record["linger_ms"]),
-            capacity_per_s=None if capacity is None or np.isnan(capacity) else float(capacity),
+            call_timeout_ms=number("call_timeout_ms"),
+            scale_out_as=text("scale_out_as"),
+            capacity_per_s=number("capacity_per_s"),
+            worker_cpu=number("worker_cpu"),
+            worker_limit=text("worker_limit"),
             parallelism=int(record["parallelism"]),
+            code=code,
         )
+
+    @property
+    def load(self) -> tuple[Any, ...]:
+        """What is offered and to whom, without what the workers may take."""
+        return (
+            self.workload, self.operator, self.words_per_sentence, self.shape,
+            self.length_s, self.batch_size, self.linger_ms, self.call_timeout_ms, self.code,
+        )  # fmt: skip
+
+    @property
+    def rates_per_s(self) -> tuple[float, float] | None:
+        """Rate of calm and rate of the surge; None of other shapes."""
+        shape = json.loads(self.shape)
+        if shape.get("shape") != "surge":
+            return None
+        return float(shape["base"]), float(shape["base"] * shape["factor"])
 
     @property
     def duration_s(self) -> float:
@@ -65,41 +102,64 @@ class Conditions:
 
     @property
     def words(self) -> str:
-        """For captions: load, work and caps, as they were declared."""
+        """For captions: load, worker and work, the worker's limit by name."""
         shape = json.loads(self.shape)
-        if shape.get("shape") == "surge":
-            base, high = shape["base"], shape["base"] * shape["factor"]
-            load = f"{base:,.0f} → {high:,.0f} sentences/s for {shape['duration']:g} s"
+        if rates := self.rates_per_s:
+            load = f"{rates[0]:,.0f} → {rates[1]:,.0f} sentences/s for {shape['duration']:g} s"
+            if self.base is not None and self.factor is not None:
+                load += f" ({self.base:g} → {self.base * self.factor:g} × the measured capacity)"
         else:
-            values = ", ".join(f"{k} {v:g}" for k, v in shape.items() if k != "shape")
+            values = ", ".join(
+                f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}"
+                for k, v in shape.items()
+                if k != "shape"
+            )
             load = f"{shape.get('shape', 'shape unknown')} ({values})"
         said = [load, f"workload “{self.workload}”"]
-        if self.operator != _OPERATOR:
-            said.append(f"operator “{self.operator}”")
-        if self.words_per_sentence != _WORDS_PER_SENTENCE:
-            said.append(f"{self.words_per_sentence:,} words a sentence")
-        if self.capacity_per_s:
-            workers = f" × {self.parallelism} subtasks" if self.parallelism > 1 else ""
-            said.append(
-                f"local tokenizer capped at a declared {self.capacity_per_s:,.0f} sentences/s"
-                f"{workers}, the functions not"
-            )
-        else:
-            said.append("local tokenizer not capped")
+        operator = f"operator “{self.operator}”"
+        if self.words_per_sentence:
+            operator += f", {self.words_per_sentence} words a sentence"
+        said.append(operator)
+        said.append(self.worker)
         said.append(f"batches of {self.batch_size} or {self.linger_ms:g} ms")
+        if self.scale_out_as:
+            said.append(f"scaling out as {self.scale_out_as} (its times emulated)")
         return "; ".join(said)
 
+    @property
+    def worker(self) -> str:
+        """Who tokenizes here, what limits it, and what it was measured to do."""
+        said = (
+            f"local worker held to {self.worker_cpu:g} CPU by {self.worker_limit}"
+            if self.worker_cpu is not None
+            else "local worker not limited"
+        )
+        if self.capacity_per_s:
+            said += f", measured capacity {self.capacity_per_s:,.0f} sentences/s"
+        if self.parallelism > 1:
+            said += f", {self.parallelism} subtasks"
+        return said
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Surge:
-    """One surge: its record and the records that name it."""
+    """One surge: its record and the records that name it.
+
+    Attributes:
+        kin: the surges under the same conditions, this one among them, from which one normal
+            latency is taken; only itself as long as nobody has gathered them.
+    """
 
     record: pd.Series[Any]
     batches: pd.DataFrame
     samples: pd.DataFrame
     decisions: pd.DataFrame
+    invocations: pd.DataFrame
+    cpu: pd.DataFrame
     ledger: pd.Series[Any] | None
     calls: pd.Series[Any] | None
+    code: str = ""
+    kin: list[Surge] = field(default_factory=list, repr=False)
 
     @property
     def method(self) -> str:
@@ -108,6 +168,15 @@ class Surge:
     @property
     def language(self) -> str | None:
         return self.record["language"] or None
+
+    @property
+    def run(self) -> str:
+        return str(self.record["run"])
+
+    @property
+    def turn(self) -> tuple[str, int]:
+        """What surges that took turns share: the run and the repetition."""
+        return self.run, int(self.record["repetition"])
 
     @property
     def is_ladder(self) -> bool:
@@ -125,9 +194,14 @@ class Surge:
         varied = self.record["varied"]
         return varied if isinstance(varied, dict) else None
 
+    @property
+    def is_cold(self) -> bool:
+        """Whether no environment was up before the start."""
+        return self.language is not None and not _comparable(self.record["warm"])
+
     @cached_property
     def conditions(self) -> Conditions:
-        return Conditions.of(self.record)
+        return Conditions.of(self.record, self.code)
 
     @cached_property
     def window(self) -> tuple[float, float]:
@@ -150,6 +224,17 @@ class Surge:
         return latency.due_within(self.sentences, self.window)
 
     @cached_property
+    def own_normal_ms(self) -> float | None:
+        """Latency before this surge."""
+        return latency.normal_ms(self.sentences, self.window)
+
+    @property
+    def normal_ms(self) -> float | None:
+        """The latency of calm under these conditions: the median over all surges under them."""
+        found = [x for s in self.kin or [self] if (x := s.own_normal_ms) is not None]
+        return float(np.median(found)) if found else None
+
+    @cached_property
     def parts(self) -> dict[str, dict[str, float] | None]:
         """Mean parts of latency by way, of batches due in the surge."""
         return {
@@ -159,94 +244,121 @@ class Surge:
 
     @property
     def detection_ms(self) -> float | None:
-        """From the surge's start to the first decision that calls the job overloaded; None if the
-        load has no moment at which it starts."""
-        if not self.has_edges:
+        """From the surge's start to the moment of the first decision that calls the job overloaded;
+        infinite if somebody decided and never did; None if nobody decided, the load has no moment
+        at which it starts, or the job was never to be overloaded."""
+        if not self.has_edges or self.decisions.empty or self.method in ("always", "bigger"):
             return None
         seen = self.decisions[
             self.decisions["overloaded"].astype(bool) & (self.decisions["at_ms"] >= self.window[0])
         ]
-        return float(seen["at_ms"].min()) - self.window[0] if len(seen) else None
+        return float(seen["at_ms"].min()) - self.window[0] if len(seen) else np.inf
 
     @property
-    def false_alarm(self) -> bool:
-        """Whether a decision called the job overloaded before the surge began."""
-        early = self.decisions["at_ms"] < self.window[0]
-        return bool(self.decisions[early]["overloaded"].astype(bool).any())
+    def false_alarms(self) -> int:
+        """How often, before the surge began, decisions went over to calling the job overloaded."""
+        early = self.decisions[self.decisions["at_ms"] < self.window[0]]
+        said = early["overloaded"].astype(bool).to_numpy()
+        return int((said & ~np.concatenate([[False], said[:-1]])).sum()) if len(said) else 0
+
+    @property
+    def calm_hours(self) -> float:
+        """For how long somebody could have raised a false alarm before the surge."""
+        return self.window[0] / 3_600_000 if len(self.decisions) else 0.0
 
     @property
     def to_zero_ms(self) -> float | None:
         """From the surge's end to the first decision after which nothing is offloaded any more;
-        None if nothing was, or something to the end, or the load has no moment at which it ends."""
+        infinite if something was to the end; None if nothing was at all, or the load has no moment
+        at which it ends."""
         at_ms, offloading = self.decisions["at_ms"], self.decisions["share"] > 0
         if not self.has_edges or not offloading.any():
             return None
         after = at_ms[at_ms > at_ms[offloading].max()]
-        return float(after.min()) - self.window[1] if len(after) else None
+        return float(after.min()) - self.window[1] if len(after) else np.inf
 
     @cached_property
-    def called(self) -> pd.DataFrame:
-        """The batches due in the surge that a function was called with."""
-        within = latency.batches_within(self.batches, self.window)
-        return within[within["way"] != "local"]
-
-    @cached_property
-    def usage(self) -> Usage | None:
-        """What is charged for the calls of the surge and for warming up; None if there were none or
-        their memory is not known."""
-        c = self.calls
-        if c is None or pd.isna(c["memory_mb"]) or self.called.empty:
+    def bill(self) -> Bill | None:
+        """What the calls from the surge's start on are charged; None if there were none."""
+        if self.calls is None and self.invocations.empty:
             return None
-        warm_up = c[["warm_up_calls", "warm_up_billed_ms"]].astype(float).fillna(0.0)
-        return Usage.of(
-            len(self.called) + warm_up["warm_up_calls"],
-            float(self.called["billed_ms"].sum()) + warm_up["warm_up_billed_ms"],
-            float(c["memory_mb"]),
-        )
+        if len(self.invocations):
+            return Bill.of_invocations(self.invocations, self.calls, self.window[0])
+        return Bill.of_batches(self.batches, self.calls, self.window[0])
 
     @cached_property
-    def usage_as_slow(self) -> Usage | None:
-        """The same if a sentence took as long in the function as the declared capacity says that it
-        takes here: added to what was billed, so rather too much. None where none is declared."""
-        capacity = self.conditions.capacity_per_s
-        if self.usage is None or self.calls is None or capacity is None:
+    def counts(self) -> dict[str, float | None]:
+        """The calls, by what came of them; None each where no function is called."""
+        found = self.invocations
+        if len(found):
+            failure = found["failure"].fillna("")
+            throttled = failure.str.contains("TooManyRequests|Throttl|429", regex=True)
+            timed_out = failure.str.contains("TimedOut|Timeout|timed out", regex=True)
+            return {
+                "calls": float(len(found)),
+                "cold_starts": float(found["init_ms"].notna().sum()),
+                "throttled": float(throttled.sum()),
+                "timed_out": float(timed_out.sum()),
+                "failed": float(((found["outcome"] == "failed") & ~throttled & ~timed_out).sum()),
+                "late": float((found["outcome"] == "late").sum()),
+            }
+        if self.calls is None:
+            return dict.fromkeys(_CALLS)
+        return {c: float(self.calls[c]) for c in _CALLS}
+
+    @property
+    def cold_in_surge(self) -> float | None:
+        """Cold starts that a batch due in the surge had to wait for; None without calls."""
+        if self.language is None:
             return None
-        slow_ms = float(self.called["count"].sum()) / capacity * 1000
-        more = Usage.of(0, slow_ms, float(self.calls["memory_mb"]))
-        return Usage(self.usage.requests, self.usage.gb_seconds + more.gb_seconds)
+        due = latency.batches_within(self.batches, self.window)
+        waited = (due["bring_up_ms"].fillna(0) > 0) | due["init_ms"].notna()
+        keys = due.loc[waited, ["subtask", "call"]]
+        known = keys["call"].notna()
+        return float(len(keys[known].drop_duplicates()) + int((~known).sum()))
 
     @cached_property
     def measures(self) -> dict[str, float | None]:
-        """Everything a table says of one surge."""
-        found: dict[str, float | None] = {"sentences": self.within.count}
-        found |= dict(zip(_QUANTILE_NAMES, self.within.quantiles(*QUANTILES), strict=True))
+        """Everything a table says of one surge; infinite is what did not come about."""
+        within = self.within
+        found: dict[str, float | None] = {"sentences": within.count, "batches": within.batches}
+        found |= _quantiles(within)
         for way in WAYS:
-            of_way = self.within.where(self.within.offloaded == (way == "offloaded"))
-            values = of_way.quantiles(*QUANTILES)
-            found |= {f"{way}_{k}": v for k, v in zip(_QUANTILE_NAMES, values, strict=True)}
+            of_way = within.where(within.offloaded == (way == "offloaded"))
+            found |= {f"{way}_{k}": v for k, v in _quantiles(of_way).items()}
             means = self.parts[way]
             for part in (*PARTS, "remainder", "total"):
                 found[f"{way}_{part}_ms"] = means[part] if means else None
-        weight = self.within.weight
-        share = float(self.within.offloaded @ weight / weight.sum()) if len(weight) else None
+        weight = within.weight
+        share = float(within.offloaded @ weight / weight.sum()) if len(weight) else None
         found["share_offloaded"] = share
         found["detection_ms"] = self.detection_ms
-        found["recovery_ms"] = latency.recovery_ms(self.sentences, self.window)
-        found["excess_s"] = latency.excess_s(self.sentences, self.window)
-        for source, columns in (
-            (self.calls, ("calls", "cold_starts", "throttled", "timed_out", "failed", "late")),
-            (self.ledger, ("expected", "delivered", "lost", "duplicated", "wrong", "out_of_order")),
-        ):
-            found |= {c: None if source is None else float(source[c]) for c in columns}
-        in_an_hour = 3600_000 / (self.window[1] - self.window[0])
-        for name, usage in (("usd_per_hour", self.usage), ("usd_as_slow", self.usage_as_slow)):
-            hour = usage.scaled(in_an_hour) if usage else None
-            found[f"{name}_x86_64"] = hour.usd("x86_64") if hour else None
-            found[f"{name}_arm64"] = hour.usd("arm64") if hour else None
-        hour = self.usage.scaled(in_an_hour) if self.usage else None
-        found["free_tier_per_hour"] = hour.free_tier_share() if hour else None
+        normal = self.normal_ms
+        found["normal_ms"] = normal
+        for name, measure in (("recovery_ms", latency.recovery_ms), ("excess_s", latency.excess_s)):
+            found[name] = (
+                measure(self.sentences, self.window, normal)
+                if normal is not None and self.has_edges
+                else None
+            )
+        found["watched_ms"] = latency.watched_ms(self.sentences, self.window)
+        found |= self.counts
+        found["cold_in_surge"] = self.cold_in_surge
+        found |= {c: None if self.ledger is None else float(self.ledger[c]) for c in _LEDGER}
+        bill, seconds = self.bill, (self.window[1] - self.window[0]) / 1000
+        for architecture in ("x86_64", "arm64"):
+            usd = bill.usd(architecture) if bill else None
+            hour = bill.per_hour(seconds).usd(architecture) if bill else None
+            found[f"usd_per_surge_{architecture}"] = usd
+            found[f"usd_per_hour_{architecture}"] = hour
+        found["usd_at_least"] = None if bill is None else float(bill.is_at_least)
         found["subtasks"] = float(self.batches["subtask"].nunique())
         return found
+
+
+def _quantiles(s: Sentences) -> dict[str, float | None]:
+    middle, most = s.quantiles(0.5, 1.0)
+    return {"p50_ms": middle} | {name: s.tail(q) for q, name in QUANTILES} | {"max_ms": most}
 
 
 @dataclass(frozen=True)
@@ -268,8 +380,12 @@ class Arm:
     def is_ordered(self) -> bool:
         return bool(self.surges[0].record["ordered"])
 
+    @property
+    def is_cold(self) -> bool:
+        return self.surges[0].is_cold
+
     def values(self, measure: str) -> list[float]:
-        """A measure of every repetition that has it."""
+        """A measure of every repetition that has it; infinite where it did not come about."""
         found = (s.measures[measure] for s in self.surges)
         return [x for x in found if x is not None]
 
@@ -278,18 +394,12 @@ class Arm:
         values = self.values(measure)
         return float(np.median(values)) if values else None
 
-    def text(self, measure: str, form: Callable[[float | None], str] = number) -> str:
-        """The median over repetitions and, of several, the lowest and highest."""
-        values = self.values(measure)
-        if len(values) < 2:
-            return form(self.value(measure))
-        low, high = form(min(values)), form(max(values))
-        return form(self.value(measure)) + (f" ({low}–{high})" if low != high else "")
-
-    def total(self, measure: str) -> str:
-        """The sum over repetitions."""
-        values = self.values(measure)
-        return f"{sum(values):,.0f}" if values else ABSENT
+    def by_turn(self, measure: str) -> pd.Series[float]:
+        """A measure by run and repetition (the median, should one hold several)."""
+        rows = [(*s.turn, value) for s in self.surges if (value := s.measures[measure]) is not None]
+        frame = pd.DataFrame(rows, columns=["run", "repetition", "value"])
+        frame = frame.astype({"value": float})
+        return frame.groupby(["run", "repetition"])["value"].median()
 
 
 @dataclass(frozen=True)
@@ -312,48 +422,64 @@ class Setting:
             first.setdefault((a.method, a.language), a)
         return list(first.values())
 
-    def workers(self, arm: Arm) -> float | None:
-        """Local tokenizers of the declared capacity that an arm has in the surge; None where none
-        is declared. A bigger one counts for as many as it is worth."""
-        declared, own = self.conditions.capacity_per_s, arm.surges[0].conditions.capacity_per_s
-        subtasks = arm.value("subtasks")
-        if declared is None or own is None or subtasks is None:
-            return None
-        return subtasks * own / declared
+    @property
+    def runs(self) -> list[str]:
+        """The runs that the surges are from."""
+        return sorted({s.run for a in self.arms for s in a.surges})
 
     @property
     def repetitions(self) -> str:
         """How many surges an arm has, in words."""
-        counts = pd.Series([len(a.surges) for a in self.arms])
-        low, high = int(counts.min()), int(counts.max())
+        counts = [len(a.surges) for a in self.arms]
+        low, high = min(counts), max(counts)
         many = f"{low}" if low == high else f"{low} to {high}"
         return f"{many} surge{'s' if high > 1 else ''} a column" + (
             "; median (lowest–highest)" if high > 1 else ""
         )
 
+    def ratio(self, a: Arm, b: Arm, measure: str = "p99_ms") -> stats.Comparison | None:
+        """b ÷ a of a measure, by the repetitions in which both took turns; None without any."""
+        pairs = pd.concat(
+            [a.by_turn(measure).rename("a"), b.by_turn(measure).rename("b")], axis=1
+        ).dropna()
+        pairs = pairs[np.isfinite(pairs).all(axis=1) & (pairs > 0).all(axis=1)]
+        if a is b or pairs.empty:
+            return None
+        runs = list(pairs.index.get_level_values(0))
+        return stats.compare((pairs["b"] / pairs["a"]).to_numpy(), runs, stats.MIN_SURGES)
+
+    def to_baseline(self, arm: Arm, measure: str = "p99_ms") -> stats.Comparison | None:
+        """Baseline ÷ arm; None without both in the same repetition."""
+        return self.ratio(arm, self.baseline, measure) if self.baseline else None
+
 
 @lru_cache(maxsize=1)
 def surges(e: Evidence) -> tuple[Surge, ...]:
     """All surges of the evidence that have batches, in the order they were run."""
-    by = {
-        kind: dict(list(e.frames[kind].groupby("surge", sort=False)))
-        for kind in ("batch", "sample", "decision", "ledger", "lambda")
-    }
+    kinds = ("batch", "sample", "decision", "invocation", "cpu", "ledger", "lambda")
+    by = {kind: dict(list(e.frames[kind].groupby("surge", sort=False))) for kind in kinds}
+    code = {run["run"]: code_of(run) for run in e.runs}
 
     def one(kind: str, name: str) -> pd.Series[Any] | None:
         return by[kind][name].iloc[-1] if name in by[kind] else None
 
+    def many(kind: str, name: str) -> pd.DataFrame:
+        return by[kind].get(name, e.frames[kind].iloc[:0])
+
     return tuple(
         Surge(
             record,
-            by["batch"][record["surge"]],
-            by["sample"].get(record["surge"], e.frames["sample"].iloc[:0]),
-            by["decision"].get(record["surge"], e.frames["decision"].iloc[:0]),
-            one("ledger", record["surge"]),
-            one("lambda", record["surge"]),
+            by["batch"][name],
+            many("sample", name),
+            many("decision", name),
+            many("invocation", name),
+            many("cpu", name),
+            one("ledger", name),
+            one("lambda", name),
+            code[record["run"]],
         )
         for _, record in e.frames["surge"].iterrows()
-        if record["surge"] in by["batch"]
+        if (name := record["surge"]) in by["batch"]
     )
 
 
@@ -372,23 +498,22 @@ def settings(found: Sequence[Surge]) -> list[Setting]:
             groups.setdefault(s.conditions, []).append(s)
     for s in found:
         if not _sized_as_others(s):
-            homes = [c for c in groups if _load(c) == _load(s.conditions)]
+            homes = [c for c in groups if c.load == s.conditions.load]
             groups.setdefault(homes[0] if len(homes) == 1 else s.conditions, []).append(s)
     name = _naming(found)
+    for group in groups.values():
+        for s in group:
+            s.kin[:] = group
     made = [Setting(c, _arms(group, name)) for c, group in groups.items()]
-    return sorted(made, key=lambda s: (-len(s.arms), -s.conditions.duration_s))
+    return sorted(made, key=lambda s: (-len(s.arms), -_surges_of(s), -s.conditions.duration_s))
+
+
+def _surges_of(s: Setting) -> int:
+    return sum(len(a.surges) for a in s.arms)
 
 
 def _sized_as_others(s: Surge) -> bool:
     return not s.method.startswith(("bigger", "scale-out"))
-
-
-def _load(c: Conditions) -> tuple[Any, ...]:
-    return (*_work(c), c.shape, c.length_s, c.batch_size, c.linger_ms)
-
-
-def _work(c: Conditions) -> tuple[Any, ...]:
-    return (c.workload, c.operator, c.words_per_sentence)
 
 
 def _naming(found: Sequence[Surge]) -> Callable[[Surge], str]:
@@ -410,8 +535,8 @@ def _naming(found: Sequence[Surge]) -> Callable[[Surge], str]:
 def _arms(group: Sequence[Surge], name: Callable[[Surge], str]) -> list[Arm]:
     arms: dict[tuple[int, int, str], list[Surge]] = {}
     for s in group:
-        key = (_rank(s.method), LANGUAGES.index(s.language) if s.language else -1, name(s))
-        arms.setdefault(key, []).append(s)
+        language = LANGUAGES.index(s.language) if s.language in LANGUAGES else -1
+        arms.setdefault((_rank(s.method), language, name(s)), []).append(s)
     return [Arm(label, ss) for (_, _, label), ss in sorted(arms.items(), key=lambda x: x[0])]
 
 
@@ -422,7 +547,7 @@ def _rank(method: str) -> int:
 def _label(s: Surge, name_method: bool) -> str:
     if s.language is None:
         return _NOT_CALLING.get(s.method, s.method)
-    language = NAMES[s.language]
+    language = NAMES.get(s.language, s.language)
     return f"{s.method}, {language}" if name_method else language
 
 
@@ -454,14 +579,6 @@ def _word(field: str, value: Any) -> str:
     return str(value or "")
 
 
-def ratio_to_baseline(setting: Setting, arm: Arm, measure: str = "p99_ms") -> stats.Estimate | None:
-    """Baseline ÷ arm of a measure, over the repetitions of each; None without both."""
-    base = setting.baseline
-    if base is None or base is arm or not base.values(measure) or not arm.values(measure):
-        return None
-    return stats.ratio(base.values(measure), arm.values(measure))
-
-
 def measures(arms: Sequence[Arm]) -> pd.DataFrame:
     """One row a surge, everything measured."""
     return pd.DataFrame(
@@ -483,12 +600,18 @@ def measures(arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def bursts(found: Sequence[Setting]) -> list[list[Setting]]:
-    """Settings that differ in nothing but the length of the burst, shortest burst first."""
+    """Settings that differ in nothing but the length of the burst, shortest burst first; each row
+    of them compares only what is of one setting."""
     groups: dict[tuple[Any, ...], list[Setting]] = {}
     for s in found:
-        shape = {k: v for k, v in json.loads(s.conditions.shape).items() if k != "duration"}
         c = s.conditions
-        key = (*_work(c), json.dumps(shape), c.batch_size, c.capacity_per_s, c.parallelism)
+        shape = {k: v for k, v in json.loads(c.shape).items() if k != "duration"}
+        # in multiples of the capacity, which each run measures anew
+        rates = (c.base, c.factor) if c.base is not None else (json.dumps(shape), c.capacity_per_s)
+        key = (
+            c.workload, c.operator, c.words_per_sentence, rates, shape.get("shape"),
+            c.batch_size, c.worker_cpu, c.worker_limit, c.parallelism, c.code,
+        )  # fmt: skip
         groups.setdefault(key, []).append(s)
     several = [g for g in groups.values() if len({s.conditions.duration_s for s in g}) > 1]
     return [sorted(g, key=lambda s: s.conditions.duration_s) for g in several]
@@ -502,41 +625,41 @@ def burst_labels(group: Sequence[Setting]) -> list[str]:
 
 @dataclass(frozen=True)
 class Duel:
-    """Offloading against scaling out, at one length of the burst.
+    """Offloading against one way of scaling out, at one length of the burst, where both took turns.
 
     Attributes:
-        offloaded_ms: the lowest p99 of offloading.
-        scaled_ms: the p99 of each way of scaling out.
-        normal_after_ms: from the surge's start until latency was normal again, of the quickest way
-            of scaling out; None if it never was.
+        ratio: p99 of scaling out ÷ p99 of offloading, in the language that has the lowest; None
+            where fewer batches than a p99 needs are due in the burst.
+        normal_after_ms: from the surge's start until latency was normal again under this way of
+            scaling out, each repetition; infinite where it never was.
     """
 
     duration_s: float
-    offloaded_ms: float
-    scaled_ms: Mapping[str, float]
-    normal_after_ms: float | None
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether scaling out has the lower p99."""
-        return min(self.scaled_ms.values()) < self.offloaded_ms
+    way: str
+    offloaded: str
+    ratio: stats.Comparison | None
+    offloaded_ms: float | None
+    scaled_ms: float | None
+    normal_after_ms: Sequence[float]
 
 
-def against_scaling_out(found: Sequence[Setting]) -> list[Duel]:
-    """Where both were measured; shortest burst first."""
-    duels = []
+def duels(found: Sequence[Setting]) -> list[Duel]:
+    """Where both were measured, each way of scaling out by itself; shortest burst first."""
+    made = []
     for s in found:
-        p99 = [(a, v) for a in s.arms if (v := a.value("p99_ms")) is not None]
-        offloaded = [v for a, v in p99 if a.method == "operator"]
-        scaled = [(a, v) for a, v in p99 if a.method.startswith("scale-out")]
-        if offloaded and scaled:
-            normal = [x for a, _ in scaled if (x := a.value("recovery_ms")) is not None]
-            duels.append(
+        offloading = [a for a in s.arms if a.method == "operator" and not a.is_ordered]
+        for way in (a for a in s.arms if a.method.startswith("scale-out")):
+            known = [(v, a) for a in offloading if (v := a.value("p99_ms")) is not None]
+            best = min(known, key=lambda x: x[0])[1] if known else None
+            made.append(
                 Duel(
                     s.conditions.duration_s,
-                    min(offloaded),
-                    {a.label: v for a, v in scaled},
-                    min(normal, default=None),
+                    way.label,
+                    best.label if best else "",
+                    s.ratio(best, way) if best else None,
+                    best.value("p99_ms") if best else None,
+                    way.value("p99_ms"),
+                    way.values("recovery_ms"),
                 )
-            )
-    return sorted(duels, key=lambda x: x.duration_s)
+            ) if offloading else None
+    return sorted(made, key=lambda x: (x.way, x.duration_s))

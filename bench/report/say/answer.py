@@ -1,10 +1,9 @@
-"""The answer in words: each sentence is made from the statistics that it speaks of."""
+"""The answer in words: each sentence is made from the statistics that it speaks of, names its n and
+the ranges that it rests on, and says "not known" where that is what they say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,30 +11,29 @@ import pandas as pd
 from bench import stats
 from bench.report.gather import calls, surges
 from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.gather.surges import Arm, Setting
-from bench.report.say import languages, metrics, money
-from bench.report.say.table import NO_DIFFERENCE, number, time, times
-from bench.stats import Floats
+from bench.report.gather.surges import Arm, Duel, Setting
+from bench.report.say import languages, metrics, money, relief
+from bench.report.say.table import between, number, over, settles, time, verdict
+from bench.stats import Comparison, Ranking
 
-_NOTABLE = 1.2
-"""Without an interval, smaller ratios than this are not called a difference."""
+REFUSED_DRIFT = 0.30
+"""A machine that drifted by more than this while it measured compares only what took turns."""
+_ABSORBS = 5.0
+"""The least factor for which p99 must be lower to say "absorbs" and not only "relieves"."""
 
 
 def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     """Paragraphs of Markdown, the conclusion first, what is missing last."""
     said = [
-        *_relief(settings),
+        *three(e, settings),
+        *_helps_by_arm(settings),
         *_which_language(e, settings),
         *_python_or_java(e, settings),
         *_scaling_out(settings),
         *_deciding(settings),
-        *(f"**What does it cost?** {x}." for x in map(money.words, settings[:1]) if x),
+        *_who_spends_cpu(settings),
         *_order(settings),
-        *(
-            f"**Which metric shows it?** {said}."
-            for said in map(metrics.words, settings[:1])
-            if said
-        ),
+        *(f"**Which metric shows it?** {x}." for x in map(metrics.words, settings[:1]) if x),
         *_how_sure(e, settings),
     ]
     missing = _missing(e, settings)
@@ -44,199 +42,258 @@ def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     return said
 
 
-def _relief(settings: Sequence[Setting]) -> list[str]:
-    """Whether offloading helps, and how much."""
+def three(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    """The answer in three sentences, as far as it was measured: does it help, is it worth it, in
+    which language."""
+    return [*_helps(settings), *_worth(settings), *_recommended(e, settings)]
+
+
+def _helps(settings: Sequence[Setting]) -> list[str]:
+    """Whether offloading by the operator helps, over its arms in the main setting."""
+    found = _against_none(settings)
+    if not found:
+        return []
+    setting = settings[0]
+    comparisons = [c for _, c in found]
+    different = [c for c in comparisons if c.verdict == "different"]
+    lows = [c.ratio.low if c.ratio.low is not None else c.ratio.least for c in comparisons]
+    least = min(
+        x if x is not None else c.ratio.value for x, c in zip(lows, comparisons, strict=True)
+    )
+    if len(different) == len(comparisons):
+        verb = "absorbs" if least >= _ABSORBS else "relieves" if least > 1 else "does not relieve"
+        conclusion = f"Offloading {verb} the burst"
+    elif different:
+        conclusion = f"Offloading helps in {len(different)} of {len(comparisons)} ways measured"
+    else:
+        conclusion = "Whether offloading relieves the burst is not known yet"
+    base = setting.baseline
+    assert base is not None
+    offloaded = [v for a, _ in found for v in a.values("p99_ms")]
+    return [
+        f"**{conclusion}**: p99 of latency in the surge, from due time to sink, "
+        f"{_range_ms(base.values('p99_ms'))} without and {_range_ms(offloaded)} with it "
+        f"(n = {len(base.surges)} and {len(offloaded)} surges in {len(found)} ways; lowest and "
+        f"highest), {setting.conditions.words}."
+    ]
+
+
+def _against_none(settings: Sequence[Setting]) -> list[tuple[Arm, Comparison]]:
+    """Offloading by the operator, order not kept, against no offload; one family of comparisons."""
     if not settings:
         return []
     setting = settings[0]
-    base = setting.baseline
-    ratios = [
-        (a, surges.ratio_to_baseline(setting, a))
-        for a in setting.arms
-        if a.method == "operator" and not a.is_ordered
-    ]
-    found = [(a, r) for a, r in ratios if r is not None]
-    if base is None or not found:
+    arms = [a for a in setting.arms if a.method == "operator" and not a.is_ordered]
+    found = {a.label: c for a in arms if (c := setting.to_baseline(a)) is not None}
+    judged = stats.holm(found)
+    return [(a, judged[a.label]) for a in arms if a.label in judged]
+
+
+def _helps_by_arm(settings: Sequence[Setting]) -> list[str]:
+    found = _against_none(settings)
+    if not found:
         return []
-    least = min(r.value for _, r in found)
-    verb = "absorbs" if least >= 10 else "relieves" if least > 1.1 else "does not relieve"
-    each = ", ".join(
-        f"{_who(a)} {time(a.value('p99_ms'))} ({r.value:,.0f}× lower)" for a, r in found
-    )
+    setting = settings[0]
+    each = "; ".join(f"{_who(a)} {_lower(c)}" for a, c in found)
     wrong = sum(
         value
         for a in setting.arms
         for m in ("lost", "duplicated", "wrong")
         for value in a.values(m)
     )
+    total = sum(len(a.surges) for a in setting.arms)
     ledger = (
-        "Nothing was lost, duplicated or wrong"
+        f"Nothing was lost, duplicated or wrong in {total} surges"
         if not wrong
-        else f"**{wrong:,.0f} sentences were lost, duplicated or wrong**"
+        else f"**{wrong:,.0f} sentences were lost, duplicated or wrong** in {total} surges"
     )
-    return [
-        f"**Offloading {verb} the burst.** {_upper(setting.conditions.words)}: the p99 of latency, "
-        f"from due time to sink, is {time(base.value('p99_ms'))} without offload and with it "
-        f"{each}. {ledger}."
-    ]
+    return [f"**How much does it help?** p99 without ÷ with offload: {each}. {ledger}."]
+
+
+def _lower(c: Comparison) -> str:
+    if c.verdict == "different":
+        return f"{between(c.ratio)} (n = {c.ratio.n})"
+    if c.verdict == "equal":
+        return f"equal within {c.margin - 1:.0%} (n = {c.ratio.n})"
+    return f"not known ({between(c.ratio)}, n = {c.ratio.n}{settles(c)})"
+
+
+def _worth(settings: Sequence[Setting]) -> list[str]:
+    """Whether calls or workers are cheaper, and against what."""
+    for setting in settings[:1]:
+        if said := money.words(setting):
+            return [f"**Is it worth it?** {said}."]
+    return []
+
+
+# Languages
+
+
+def _in_surge(settings: Sequence[Setting]) -> dict[tuple[int, str], Ranking]:
+    """The languages by p99 in the surge, by setting and pool of environments, all of them one
+    family; only repetitions in which all languages took turns."""
+    frames: dict[tuple[int, str], pd.DataFrame] = {}
+    for i, setting in enumerate(settings):
+        pools: dict[str, dict[str, pd.Series[float]]] = {}
+        for a in setting.arms:
+            if a.method == "operator" and not a.is_ordered and a.language:
+                pool = "cold" if a.is_cold else "warm"
+                pools.setdefault(pool, {}).setdefault(a.language, a.by_turn("p99_ms"))
+        for pool, columns in pools.items():
+            if len(columns) > 1:
+                frames[i, pool] = pd.concat(columns, axis=1)
+    return stats.rank(frames, least=stats.MIN_SURGES)
+
+
+def _recommended(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    """One recommendation, with the conditions under which it turns over."""
+    surge = _in_surge(settings).get((0, "cold")) or _in_surge(settings).get((0, "warm"))
+    cold = languages.cold_ranking(e)
+    warm = languages.rankings(e, "duration_ms") or languages.rankings(e, "compute_ms")
+    large = warm[max(warm)] if warm else None
+    said = ""
+    if surge and surge.is_named:
+        said = (
+            f"Take {NAMES[surge.first]}: its p99 in the surge is the lowest "
+            f"({_others(surge)}; n = {surge.n})"
+        )
+    elif cold and large and cold.is_named and large.is_named:
+        up, fast = NAMES[cold.first], NAMES[large.first]
+        if up == fast:
+            said = f"Take {up}: it is up first and fastest once warm ({_others(large)})"
+        else:
+            said = (
+                f"Take {up} where bursts meet cold environments and are short, since it is up "
+                f"first ({_others(cold)}; n = {cold.n} rounds); {fast} where environments are warm "
+                f"or bursts long, since it is then fastest ({_others(large)}; batches of "
+                f"{max(warm):,}, n = {large.n} passes)"
+            )
+    elif cold and cold.is_named:
+        said = f"Take {NAMES[cold.first]}: it is up first ({_others(cold)}; n = {cold.n} rounds)"
+    elif large and large.is_named:
+        said = f"Take {NAMES[large.first]}: it is fastest once warm ({_others(large)})"
+    if not said:
+        if not (surge or cold or large):
+            return []
+        said = "No language is shown to be better than the others, so take the one you write best"
+    if surge and not surge.is_named:
+        said += f"; in the surge itself, p99, none is named ({_others(surge)}; n = {surge.n})"
+    said += _turns_over(e)
+    return [f"**Which language?** {said}."]
+
+
+def _turns_over(e: Evidence) -> str:
+    """From which call on Java, started cold, has overtaken Python: the one sentence on it."""
+    even = calls.break_even(e)
+    if even is None:
+        return ""
+    of = f"batches of {even.sentences:,}, back to back"
+    found = even.estimate
+    if found is None:
+        return (
+            f"; when Java, started cold, overtakes Python is not known: none of {even.unsteady} "
+            f"passes became steady ({of})"
+        )
+    if found.least is not None and np.isinf(found.least):
+        return f"; Java, started cold, does not overtake Python in {found.n} passes ({of})"
+    if found.low is None or found.high is None:
+        return (
+            f"; when Java, started cold, overtakes Python is not known: after "
+            f"{_calls(found.least)} to {_calls(found.most)} calls in {found.n} passes ({of}; "
+            f"{stats.MIN_FOR_EXACT} passes give an interval)"
+        )
+    return (
+        f"; Java, started cold, has overtaken Python after {_calls(found.low)} to "
+        f"{_calls(found.high)} calls of an environment ({of}; n = {found.n} passes): a shorter "
+        "burst favours Python, a longer one Java"
+    )
+
+
+def _calls(x: float | None) -> str:
+    """A number of calls to two digits."""
+    if x is None or np.isinf(x):
+        return "more than ever"
+    if x < 100:
+        return f"{x:.0f}"
+    digits = 1 - int(np.floor(np.log10(x)))
+    return f"{round(x, digits):,.0f}"
+
+
+def _others(r: Ranking) -> str:
+    """Each other one's time against the first's."""
+    cells = []
+    for x, c in r.others.items():
+        if c.verdict == "different":
+            cells.append(f"{NAMES[x]} {between(c.ratio)}")
+        elif c.verdict == "equal":
+            cells.append(f"{NAMES[x]} equal within {c.margin - 1:.0%}")
+        else:
+            cells.append(f"{NAMES[x]} not known, {between(c.ratio)}{settles(c)}")
+    return ", ".join(cells)
 
 
 def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     said = []
-    for column, where in (("compute_ms", "in the function"), ("wall_ms", "as the client sees it")):
-        if by_size := _fastest_by_size(e, column):
-            said.append(f"warm, {where}, the fastest is, for {by_size}")
-    recovery = break_even(e)
-    if recovery:
-        said.append(recovery.words)
-    by_length = _fastest_by_length(settings)
-    if by_length:
-        said.append(f"lowest p99 in the surge, of bursts of {by_length}")
-    return [f"**Which language.** {_upper('; '.join(said))}."] if said else []
-
-
-def _fastest_by_size(e: Evidence, column: str) -> str:
-    """Runs of batch sizes with the same fastest language, those that cannot be told apart named."""
-    warm = calls.at_main_memory(calls.steady(e))
-    best: list[tuple[float, str]] = []
-    for size in sorted(warm["sentences"].unique()):
-        of_size = warm[warm["sentences"] == size]
-        samples = {
-            x: calls.by_environment(of_size[of_size["language"] == x], column)
-            for x in LANGUAGES
-            if x in set(of_size["language"])
+    for column, where in (
+        ("compute_ms", "warm, in the function"),
+        ("wall_ms", "warm, as the client sees it"),
+    ):
+        ranked = languages.rankings(e, column)
+        if ranked:
+            said.append(f"{where}: {_by(ranked, lambda size: f'{size:,} {_plural(size)}')}")
+    ranked_surges = _in_surge(settings)
+    if ranked_surges:
+        lengths = {
+            (settings[i].conditions.duration_s, i, pool): r
+            for (i, pool), r in ranked_surges.items()
         }
-        if len(samples) < 2:
-            continue
-        first = languages.fastest(samples)
-        equal = [
-            x
-            for x, values in samples.items()
-            if x == first or not _differ(stats.ratio(values, samples[first]))
-        ]
-        best.append((float(size), _winner([NAMES[x] for x in equal], len(samples))))
-    return _ranges(best, "sentence")
-
-
-def _winner(equal: Sequence[str], of: int) -> str:
-    return "none in particular" if len(equal) == of else _or(equal)
-
-
-def _ranges(best: Sequence[tuple[float, str]], unit: str) -> str:
-    """Neighbours with the same winner as one range, e.g. "1–10 sentences Python"."""
-    parts = []
-    for winner, group in groupby(best, key=lambda x: x[1]):
-        at = [x for x, _ in group]
-        span = f"{at[0]:,g}" if len(at) == 1 else f"{at[0]:,g}–{at[-1]:,g}"
-        parts.append(f"{span} {unit}{'' if span == '1' or unit == 's' else 's'} {winner}")
-    return ", ".join(parts)
-
-
-def _fastest_by_length(settings: Sequence[Setting]) -> str:
-    """Ranges of burst lengths with the same lowest p99."""
-    best = []
-    for s in [s for group in surges.bursts(settings)[:1] for s in group]:
-        known = {
-            NAMES[a.language]: v
-            for a in s.typical
-            if a.method == "operator" and a.language and (v := a.value("p99_ms")) is not None
-        }
-        if len(known) > 1:
-            near = [who for who, v in known.items() if v < _NOTABLE * min(known.values())]
-            best.append((s.conditions.duration_s, _winner(near, len(known))))
-    return _ranges(best, "s")
-
-
-@dataclass(frozen=True)
-class BreakEven:
-    """When an environment in Java, started cold, has caught up with one in Python."""
-
-    sentences: int
-    calls: int | None
-    python_s: float
-
-    @property
-    def words(self) -> str:
-        """As a clause."""
-        if self.calls is None:
-            return (
-                f"a Java environment that starts cold never catches up with one in Python, in "
-                f"batches of {self.sentences}: warm, it is not faster"
+        said.append(
+            "lowest p99 in bursts of "
+            + "; ".join(
+                f"{key[0]:g} s, {key[2]}: {_first(r)}" for key, r in sorted(lengths.items())
             )
-        return (
-            f"a Java environment that starts cold has caught up with one in Python after "
-            f"{self.calls:,} batches of {self.sentences}, {number(self.python_s)} s of work "
-            "without a pause; a shorter burst favours Python"
-            if self.calls
-            else "a Java environment is ahead of one in Python from its start"
         )
+    if not said:
+        return []
+    return [
+        f"**Which language, in detail?** {_upper('. '.join(map(_upper, said)))}. Verdicts are "
+        "corrected for being many (Holm); a language is named from "
+        f"{stats.MIN_SURGES} passes or surges on."
+    ]
 
 
-def break_even(e: Evidence) -> BreakEven | None:
-    """Cold start and Duration of every call so far, summed up: from which call on is Java ahead?
+def _by(ranked: Mapping[int, Ranking], name: object) -> str:
+    assert callable(name)
+    return "; ".join(f"{name(size)} {_first(r)}" for size, r in ranked.items())
 
-    Calls beyond the warm-up recorded are taken to last as long as steady ones. None if cold
-    starts, warm-up or steady calls of either language are missing.
-    """
-    total: dict[str, Floats] = {}
-    steady_ms: dict[str, float] = {}
-    cold = calls.cold_samples(e)
-    cold = cold[cold["handler"] == "tokenizer"]
-    memory = calls.main_memory(cold)
-    cold = cold[cold["memory_mb"] == memory]
-    warm = calls.at_main_memory(calls.steady(e))
-    size = 0
-    for x in ("python", "java"):
-        start = cold[cold["language"] == x]["sum_ms"].dropna()
-        warming = calls.warm_up(e, x).dropna(subset=["duration_ms"])
-        size = int(warming["sentences"].iloc[0]) if len(warming) else 0
-        steady = warm[(warm["language"] == x) & (warm["sentences"] == size)]["duration_ms"].dropna()
-        if start.empty or warming.empty or steady.empty:
-            return None
-        later = warming[warming["call_number"] > 1].groupby("call_number")["duration_ms"].median()
-        steady_ms[x] = float(steady.median())
-        total[x] = np.cumsum([float(start.median()), *later.to_numpy(dtype=float)])
-    longest = max(map(len, total.values()))
-    for x, sums in total.items():
-        rest = np.arange(1, longest - len(sums) + 1) * steady_ms[x]
-        total[x] = np.concatenate([sums, sums[-1] + rest])
-    behind = np.flatnonzero(total["java"] >= total["python"])
-    if not len(behind):
-        return BreakEven(size, 0, 0.0)
-    if behind[-1] + 1 < longest:
-        at = int(behind[-1]) + 2
-        return BreakEven(size, at, float(total["python"][at - 1]) / 1000)
-    gain = steady_ms["python"] - steady_ms["java"]
-    if gain <= 0:
-        return BreakEven(size, None, 0.0)
-    more = int(np.ceil((total["java"][-1] - total["python"][-1]) / gain))
-    return BreakEven(
-        size, longest + more, float(total["python"][-1] + more * steady_ms["python"]) / 1000
-    )
+
+def _first(r: Ranking) -> str:
+    if r.is_named:
+        return f"{NAMES[r.first]} (n = {r.n})"
+    equal = [NAMES[x] for x, c in r.others.items() if c.verdict == "equal"]
+    if len(equal) == len(r.others):
+        return f"all equal within {stats.MARGIN - 1:.0%} (n = {r.n})"
+    return f"none named (lowest {NAMES[r.first]}; {_others(r)}; n = {r.n})"
 
 
 def _python_or_java(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     """Whether "Python is faster than Java" holds: cold, per batch, in total."""
     said = []
-    cold = calls.cold_samples(e)
-    cold = cold[(cold["handler"] == "tokenizer") & (cold["memory_mb"] == calls.main_memory(cold))]
-    starts = {x: cold[cold["language"] == x]["sum_ms"].dropna().to_numpy() for x in LANGUAGES}
-    if len(starts["python"]) and len(starts["java"]):
-        r = stats.ratio(starts["java"], starts["python"])
-        said.append(f"*Cold* (init + first call): {_faster(r)}")
+    turns = calls.by_turn(calls.main_cold(e), "round", "sum_ms")
+    if c := _java_to_python(turns):
+        held = calls.main_held(calls.main_cold(e))
+        said.append(f"*Cold* (init + first call, which holds {held}): {_faster(c)}")
     warm = calls.at_main_memory(calls.steady(e))
-    verdicts = []
+    found: dict[int, Comparison] = {}
     for size in sorted(warm["sentences"].unique()):
-        both = [
-            calls.by_environment(
-                warm[(warm["sentences"] == size) & (warm["language"] == x)], "compute_ms"
-            )
-            for x in ("java", "python")
-        ]
-        if all(map(len, both)):
-            verdicts.append(f"{size:,} {_plural(size)}: {_faster(stats.ratio(*both), short=True)}")
-    if verdicts:
-        said.append(f"*Per batch*, warm, faster is: {'; '.join(verdicts)}{_overtaking(e)}")
+        of_size = warm[warm["sentences"] == size]
+        if c := _java_to_python(calls.by_turn(of_size, "environment", "compute_ms")):
+            found[int(size)] = c
+    if found:
+        each = "; ".join(
+            f"{size:,} {_plural(size)}: {_faster(c)}" for size, c in stats.holm(found).items()
+        )
+        said.append(f"*Per batch*, warm, in the function: {each}")
     if settings:
         said += _in_total(settings[0])
     if not said:
@@ -244,65 +301,104 @@ def _python_or_java(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     return ["**Is Python faster than Java here?** " + ". ".join(said) + "."]
 
 
+def _java_to_python(turns: pd.DataFrame) -> Comparison | None:
+    if not {"java", "python"} <= set(turns):
+        return None
+    both = turns[["java", "python"]].dropna()
+    if both.empty:
+        return None
+    runs = list(both.index.get_level_values(0))
+    return stats.compare((both["java"] / both["python"]).to_numpy(), runs)
+
+
+def _faster(c: Comparison) -> str:
+    return verdict(c, "Python", "Java")
+
+
 def _in_total(setting: Setting) -> list[str]:
     """Python against Java by p99 in the surge, with cold environments and with warm ones."""
-    by: dict[str, dict[str | None, Arm]] = {}
+    by: dict[bool, dict[str | None, Arm]] = {}
     for a in setting.arms:
         if a.method == "operator" and not a.is_ordered:
-            pool = " with warm environments" if a.surges[0].record["warm"] else ""
-            by.setdefault(pool, {}).setdefault(a.language, a)
+            by.setdefault(a.is_cold, {}).setdefault(a.language, a)
     said = []
-    for pool, arms in by.items():
-        if not {"python", "java"} <= arms.keys():
-            continue
-        java, python = (arms[x].values("p99_ms") for x in ("java", "python"))
-        if java and python:
-            r = stats.ratio(java, python)
-            said.append(f"*In total*{pool} (p99 in the surge): {_faster(r)}{_few(java, python)}")
+    for is_cold, arms in by.items():
+        if {"python", "java"} <= arms.keys():
+            c = setting.ratio(arms["python"], arms["java"])
+            if c:
+                pool = "cold" if is_cold else "warm"
+                said.append(f"*In total* (p99 in the surge, {pool} environments): {_faster(c)}")
     return said
 
 
-def _overtaking(e: Evidence) -> str:
-    found = calls.java_overtakes_python(e)
-    if found is None:
-        return ""
-    of = f" (batches of {found.sentences})"
-    if found.call is None:
-        return f"; in the {found.calls:,} warm-up calls recorded Java does not overtake Python{of}"
-    if found.call <= 1:
-        return f"; Java is ahead from its first call{of}"
-    return f"; Java overtakes Python for good at call {found.call:,} of an environment{of}"
+# Scaling out
 
 
 def _scaling_out(settings: Sequence[Setting]) -> list[str]:
-    """From which burst length scaling out beats offloading, if that was measured."""
-    duels = surges.against_scaling_out(settings)
-    if not duels:
+    """From which burst length each way of scaling out beats offloading."""
+    found = surges.duels(settings)
+    if not found:
         return []
-    lost = [x.duration_s for x in duels if x.is_lost]
-    longer = [x.duration_s for x in duels if lost and x.duration_s >= lost[0]]
-    if not lost:
-        conclusion = "it wins at none of the burst lengths measured"
-        if (after_ms := duels[-1].normal_after_ms) is not None:
-            conclusion += (
-                f". It needs {time(after_ms)} until latency is normal again, which the p99 shows "
-                f"until that is 1 % of the burst: bursts of {time(after_ms * 100)} and more"
+    ways: dict[str, list[Duel]] = {}
+    for d in found:
+        ways.setdefault(d.way, []).append(d)
+    said = [f"*{_upper(way)}*: {_way(mine)}" for way, mine in ways.items()]
+    return [f"**Or scale out?** {'. '.join(said)}."]
+
+
+def _way(mine: Sequence[Duel]) -> str:
+    """One way of scaling out by its own figures."""
+    each = []
+    for d in mine:
+        if d.ratio is None:
+            each.append(f"{d.duration_s:g} s too short for a p99")
+        elif d.ratio.verdict == "different":
+            won = "offloading" if d.ratio.ratio.value > 1 else "scaling out"
+            r = d.ratio.ratio if d.ratio.ratio.value > 1 else d.ratio.ratio.inverse
+            each.append(f"{d.duration_s:g} s {won}, {between(r)} (n = {r.n})")
+        elif d.ratio.verdict == "equal":
+            each.append(f"{d.duration_s:g} s equal within {d.ratio.margin - 1:.0%}")
+        else:
+            each.append(
+                f"{d.duration_s:g} s not known (scaled out ÷ offloaded {between(d.ratio.ratio)}, "
+                f"n = {d.ratio.ratio.n}{settles(d.ratio)})"
             )
-    elif lost == longer:
-        conclusion = f"it wins from bursts of {lost[0]:g} s on"
-    else:
-        conclusion = (
-            f"it wins at bursts of {_and([f'{x:g} s' for x in lost])}, not at all longer ones"
+    return f"lower p99 by length of the burst: {'; '.join(each)}; {turns_over_at(mine)}"
+
+
+def turns_over_at(mine: Sequence[Duel]) -> str:
+    """From which length on a way of scaling out wins by p99: from when the time until latency is
+    normal again is 1 % of the burst; from all repetitions at the longest burst measured."""
+    again = [x / 1000 * 100 for x in mine[-1].normal_after_ms]
+    if not again:
+        return "from which length it wins is not known: it never ran with a calm before"
+    missed = sum(map(np.isinf, again))
+    if missed * 2 >= len(again):
+        return (
+            f"from which length it wins is not known: in {missed} of {len(again)} surges latency "
+            "was not normal again by the end of what was recorded"
         )
-    lengths = "; ".join(
-        f"{x.duration_s:g} s: {time(x.offloaded_ms)} offloaded, "
-        + ", ".join(
-            f"{time(v)} scaled out ({label.removeprefix('scale out, ')})"
-            for label, v in x.scaled_ms.items()
+    est = stats.typical([max(x, 1e-9) for x in again])
+    if est.low is None or est.high is None:
+        finite = [x for x in again if np.isfinite(x)]
+        return (
+            "from which length it wins is not known: going by the time until latency is normal "
+            f"again, {_seconds(min(finite))} to {_seconds(max(finite))} in {len(again)} surges"
+            + (f", {missed} never" if missed else "")
         )
-        for x in duels
+    top = "longer than was watched" if np.isinf(est.high) else _seconds(est.high)
+    return (
+        "its p99 is normal where the time until latency is normal again is under 1 % of the burst: "
+        f"from {_seconds(est.low)} to {top} on (n = {est.n})"
     )
-    return [f"**Or scale out?** By p99, {conclusion}. Bursts of {lengths}."]
+
+
+def _seconds(s: float) -> str:
+    digits = 1 - int(np.floor(np.log10(s))) if s > 0 else 0
+    return f"{round(s, digits):,.0f} s"
+
+
+# The rest
 
 
 def _deciding(settings: Sequence[Setting]) -> list[str]:
@@ -311,27 +407,56 @@ def _deciding(settings: Sequence[Setting]) -> list[str]:
     seen = [ms for s in found if (ms := s.detection_ms) is not None]
     if not seen:
         return []
-    early = sum(s.false_alarm for s in found)
-    text = (
-        f"In {len(seen)} surges the overload was seen {_median_and_p95(seen)} after it began, and "
-        f"{'in none' if not early else f'in {early}'} of them before"
-    )
-    if over := [ms for s in found if (ms := s.to_zero_ms) is not None]:
+    text = f"In {len(seen)} surges the decision that there is an overload came {_spread(seen)}"
+    text += " after it began"
+    hours = sum(s.calm_hours for s in found)
+    alarms = sum(s.false_alarms for s in found)
+    if hours:
+        bound = stats.per_hour_at_most(alarms, hours)
         text += (
-            f"; in the {len(over)} that were offloaded for as long as needed, the share was back "
-            f"at zero {_median_and_p95(over)} after the end"
+            f"; {alarms} false alarms in {number(hours * 60)} minutes of calm, so at most "
+            f"{number(bound)} an hour (95 % sure)"
+        )
+    if over_ := [ms for s in found if (ms := s.to_zero_ms) is not None]:
+        text += (
+            f"; in the {len(over_)} with offload the share was back at zero {_spread(over_)} "
+            "after the end"
         )
     return [f"**How quick are the decisions?** {text}."]
 
 
-def _median_and_p95(values_ms: Sequence[float]) -> str:
-    p95 = stats.quantile_if_enough(values_ms, 0.95)
-    said = time(float(np.median(values_ms)))
-    return said if p95 is None else f"{said} (p95 {time(p95)})"
+def _spread(values_ms: Sequence[float]) -> str:
+    """Median, p95 if there are enough, lowest and highest."""
+    never = sum(map(np.isinf, values_ms))
+    said = f"{time(float(np.median(values_ms)))} ({time(min(values_ms))}–{time(max(values_ms))}"
+    p95 = stats.quantile_if_enough(values_ms, 0.95) if not never else None
+    if p95 is not None:
+        said += f", p95 {time(p95)}"
+    return said + (f", {never} never)" if never else ")")
+
+
+def _who_spends_cpu(settings: Sequence[Setting]) -> list[str]:
+    """What a sentence costs the worker without and with offload, if that was counted."""
+    said = []
+    for setting in settings[:1]:
+        for a in setting.arms:
+            if a.method not in ("none", "operator", "always", "async-io"):
+                continue
+            us = [
+                float(row["cpu_s"]) / float(row["sentences"]) * 1e6
+                for s in a.surges
+                for row in s.cpu.to_dict("records")
+                if row["role"] == "worker" and row["sentences"]
+            ]
+            if us:
+                said.append(f"{a.label} {over(us)} µs (n = {len(us)})")
+    if len(said) < 2:
+        return []
+    return [f"**What does it cost the worker?** CPU of the worker a sentence: {'; '.join(said)}."]
 
 
 def _order(settings: Sequence[Setting]) -> list[str]:
-    """What it costs to keep the order, where both were measured."""
+    """What it costs to keep the order, where both took turns."""
     said = []
     for setting in settings[:1]:
         # Of cold and warm environments the cold ones, which come first.
@@ -340,50 +465,73 @@ def _order(settings: Sequence[Setting]) -> list[str]:
             free = arms.get((method, language, False))
             if not is_ordered or free is None:
                 continue
-            p50, p99 = (
-                f"{time(kept.value(m))} instead of {time(free.value(m))}"
+            each = [
+                f"{m.removesuffix('_ms')} {_dearer(c)}"
                 for m in ("p50_ms", "p99_ms")
-            )
-            said.append(f"{NAMES[str(language)]}, method {method}: p50 {p50}, p99 {p99}")
-    return [f"**What does order cost?** {'; '.join(said)}."] if said else []
+                if (c := setting.ratio(free, kept, m))
+            ]
+            if each:
+                said.append(f"{NAMES[str(language)]}, method {method}: {', '.join(each)}")
+    if not said:
+        return []
+    return [f"**What does order cost?** Ordered ÷ not ordered: {'; '.join(said)}."]
+
+
+def _dearer(c: Comparison) -> str:
+    if c.verdict == "equal":
+        return f"equal within {c.margin - 1:.0%} (n = {c.ratio.n})"
+    if c.verdict == "different":
+        return f"{between(c.ratio)} (n = {c.ratio.n})"
+    return f"not known ({between(c.ratio)}, n = {c.ratio.n}{settles(c)})"
 
 
 def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     said = []
-    cold = calls.cold_samples(e)
-    cold = cold[(cold["handler"] == "tokenizer") & (cold["memory_mb"] == calls.main_memory(cold))]
+    cold = calls.main_cold(e)
     if len(cold):
-        said.append(f"{languages.span(cold.groupby('language').size())} cold starts a language")
+        said.append(
+            f"{languages.span(cold.groupby('language').size())} cold starts a language in "
+            f"{_runs(cold)}"
+        )
     warm = calls.at_main_memory(calls.steady(e))
     if len(warm):
-        environments = languages.span(_environments(group) for _, group in warm.groupby("language"))
-        said.append(f"{environments} warm environments a language")
-    if settings and any(a.language for a in settings[0].arms):
-        repeated = {len(a.surges) for a in settings[0].arms}
-        fewest = min(repeated)
-        said.append(
-            f"{fewest} surge{'s' if fewest > 1 else ''} a method"
-            + (", so differences between surges are seen, not proven" if fewest < 6 else "")
+        environments = languages.span(
+            group.groupby(["run", "function", "environment"]).ngroups
+            for _, group in warm.groupby("language")
         )
+        said.append(f"{environments} warm environments a language in {_runs(warm)}")
+    if settings:
+        counts = languages.span(len(a.surges) for a in settings[0].arms)
+        said.append(f"{counts} surges a way, taking turns, in {_count(settings[0].runs, 'run')}")
     if not said:
         return []
-    text = f"**How sure.** {_upper('; '.join(said))}. Intervals are 95 % bootstrap intervals. "
-    if {r["target"] for r in e.runs} <= {"local process", None}:
+    text = (
+        f"**How sure?** {_upper('; '.join(said))}. Ratios are of what took turns, by pass, round "
+        f"or repetition; “equal” means within {stats.MARGIN - 1:.0%}, a margin set beforehand. "
+    )
+    if all((r["target"] or "local process").startswith("local process") for r in e.runs):
         text += (
             "The functions ran as local processes with AWS's own runtime clients: ratios between "
-            "languages carry over better than milliseconds, and the network to AWS is not in them."
+            "languages carry over better than milliseconds."
         )
-    if noisy := e.noise():
-        runs = len({name for name, _ in noisy})
-        text += (
-            f" **The machine was noisy** during {runs} of {len(e.runs)} runs: differences under "
-            "20 % mean little."
-        )
-    return [text.strip()]
+    return [(text + _noise(e)).strip()]
 
 
-def _environments(calls_: pd.DataFrame) -> int:
-    return calls_.groupby(["run", "function", "environment"]).ngroups
+def _noise(e: Evidence) -> str:
+    """What the machine's own drift means for the figures, by its size."""
+    shares = [x for x in (e.drift(), relief.drift(e)) if x is not None]
+    if not shares:
+        return ""
+    share = max(shares)
+    if share < 0.05:
+        return f" The machine was steady: it drifted by at most {share:.0%} in a run."
+    said = f" The machine drifted by up to {share:.0%} in a run"
+    if share > REFUSED_DRIFT:
+        return (
+            f"{said}: **milliseconds and rates mean little, and what did not take turns is not "
+            "compared**; the ratios are of what did."
+        )
+    return f"{said}: between things that did not take turns, differences up to that mean nothing."
 
 
 def _missing(e: Evidence, settings: Sequence[Setting]) -> list[str]:
@@ -401,33 +549,29 @@ def _missing(e: Evidence, settings: Sequence[Setting]) -> list[str]:
             missing.append(f"{what} in {_and(absent)} (`{command}`)")
     if settings and not any(s.baseline for s in settings):
         missing.append("a surge without offload")
+    few = [a.label for s in settings[:1] for a in s.arms if len(a.surges) < stats.MIN_SURGES]
+    if few:
+        missing.append(
+            f"{stats.MIN_SURGES} repetitions of every way, which an interval needs "
+            "(`bench surge --repeat`)"
+        )
     missing += e.unfinished()
     return missing
 
 
-def _faster(java_to_python: stats.Estimate, short: bool = False) -> str:
-    """Who is faster, from the ratio of Java's time to Python's."""
-    r = java_to_python
-    if r.differs_from_one is False:
-        return NO_DIFFERENCE
-    if not _differ(r):
-        return f"no difference to speak of (Java {r.value:.2f}× Python)"
-    if r.value >= 1:
-        return f"Python {times(r)}" if short else f"yes, Python is {times(r)} faster"
-    low, high = (None if x is None else 1 / x for x in (r.high, r.low))
-    inverse = stats.Estimate(1 / r.value, low, high)
-    return f"Java {times(inverse)}" if short else f"no, Java is {times(inverse)} faster"
+def _range_ms(values: Sequence[float]) -> str:
+    if not values:
+        return "not known (too few batches for a p99)"
+    low, high = time(min(values)), time(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
-def _differ(r: stats.Estimate) -> bool:
-    if r.differs_from_one is None:
-        return not 1 / _NOTABLE < r.value < _NOTABLE
-    return r.differs_from_one
+def _runs(frame: pd.DataFrame) -> str:
+    return _count(list(frame["run"].unique()), "run")
 
 
-def _few(a: Sequence[float], b: Sequence[float]) -> str:
-    n = min(len(a), len(b))
-    return f" (n = {n}: an observation, not a proof)" if n < stats.MIN_FOR_INTERVAL else ""
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _who(arm: Arm) -> str:
@@ -445,7 +589,3 @@ def _plural(n: float) -> str:
 
 def _and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _or(words: Sequence[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -4,7 +4,7 @@ and whether polling or pushing brings them sooner."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.report.gather.steps import Step, ascent, edge, steps
 from bench.report.gather.surges import Arm, Conditions, Setting, Surge
 from bench.report.say import metrics
 from bench.report.say.metrics import Shown
-from bench.report.say.table import ABSENT, Table, number, percent, time
+from bench.report.say.table import ABSENT, Table, number, over, percent, time
 
 # What was pushed is differenced over as long as what is polled.
 _DIFFERENCED_OVER_MS = 240.0
@@ -63,7 +63,12 @@ class Ladder(Surge):
 
 def ladders(e: Evidence) -> list[Ladder]:
     """All ladders, in the order they were run."""
-    return [Ladder(**vars(s)) for s in surges.surges(e) if s.is_ladder]
+    names = [f.name for f in fields(Surge)]
+    return [
+        Ladder(**{name: getattr(s, name) for name in names})
+        for s in surges.surges(e)
+        if s.is_ladder
+    ]
 
 
 def tables(e: Evidence) -> list[Table]:
@@ -297,11 +302,7 @@ def _shown(ladder: Ladder, column: str) -> list[Shown]:
 
 
 def _after(found: Sequence[Shown]) -> str:
-    delays = [s.delay_ms for s in found if s.delay_ms is not None]
-    if not delays:
-        return ABSENT
-    text = time(float(np.median(delays)))
-    return text if len(delays) < 2 else f"{text} ({time(min(delays))}–{time(max(delays))})"
+    return over([s.delay_ms for s in found], time)
 
 
 def _spacing(found: Sequence[Shown]) -> str:
@@ -309,7 +310,8 @@ def _spacing(found: Sequence[Shown]) -> str:
 
 
 def _quicker(data: Sequence[dict[str, Any]]) -> str:
-    frame = pd.DataFrame(data).dropna()
+    frame = pd.DataFrame(data)
+    frame = frame[np.isfinite(frame["delay_ms"])]
     first = {str(way): float(x["delay_ms"].min()) for way, x in frame.groupby("way")}
     if len(first) < 2:
         return "Only one way showed the overload."

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from bench.report.gather import surges
-from bench.report.gather.evidence import Evidence, load
+from bench.report.gather.evidence import Evidence, code_of, load
+from bench.report.gather.surges import Conditions
 from bench.report.say import languages, relief
 from bench.report.say.table import Table
 
@@ -37,13 +38,17 @@ def header(e: Evidence) -> list[str]:
             if version := r["machine"]["versions"].get(name):
                 versions.setdefault(name, set()).add(version)
     caps = {f"{k} {v}" for r in runs for k, v in r["caps"].items() if v is not None}
-    capacities = e.frames["surge"]["capacity_per_s"].dropna().unique()
-    caps |= {f"local tokenizer {c:,.0f} sentences/s" for c in capacities}
+    workers = {Conditions.of(record).worker for _, record in e.frames["surge"].iterrows()}
+    codes: dict[str, list[str]] = {}
+    for r in runs:
+        codes.setdefault(code_of(r), []).append(r["run"])
     lines = [
         f"CPU shares: {shares}.",
         "Versions: " + ", ".join(f"{k} {' and '.join(sorted(v))}" for k, v in versions.items()),
-        "Declared caps: " + (", ".join(sorted(caps)) or "none"),
-        "Runs: " + ", ".join(r["run"] for r in runs),
+        "Declared limits: " + (", ".join(sorted(caps)) or "none"),
+        *(f"{w[:1].upper()}{w[1:]}." for w in sorted(workers)),
+        *(f"Made by {code}: {', '.join(names)}." for code, names in codes.items()),
+        *(f"{said[:1].upper()}{said[1:]}." for said in e.pooling()),
     ]
     lines += [f"Incomplete: {said}." for said in e.unfinished()]
     lines += [f"Noise: {run}: {said}." for run, said in e.noise()]

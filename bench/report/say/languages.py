@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,30 @@ import pandas as pd
 from bench import stats
 from bench.report.gather.calls import (
     at_main_memory,
-    by_environment,
+    by_turn,
     cold_samples,
-    java_overtakes_python,
+    main_cold,
+    main_held,
     main_memory,
+    other_works,
     steady,
     values_of,
     warm_up,
     where,
+    work,
 )
 from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.say.table import ABSENT, NO_DIFFERENCE, Table, estimate, number, times
-from bench.stats import Floats
+from bench.report.gather.surges import surges
+from bench.report.say.table import (
+    ABSENT,
+    BRACKETS,
+    Table,
+    against_first,
+    estimate,
+    number,
+    short,
+)
+from bench.stats import Ranking
 
 # Cold starts
 
@@ -37,64 +49,42 @@ _COLD_STEPS = {
 
 def cold(e: Evidence) -> Table | None:
     """Cold starts at the main memory size, languages side by side."""
-    samples = cold_samples(e)
-    ours = samples[samples["handler"] == "tokenizer"]
+    ours = main_cold(e)
     memory = main_memory(ours)
     if memory is None:
         return None
-    here = samples[samples["memory_mb"] == memory]
-    languages = [x for x in LANGUAGES if x in set(here["language"])]
-    by = {
-        (x, handler): where(here, language=x, handler=handler)
-        for x in languages
-        for handler in ("tokenizer", "empty")
-    }
+    here = cold_samples(e)
+    here = here[here["memory_mb"] == memory]
+    empty = here[here["handler"] == "empty"]
+    languages = [x for x in LANGUAGES if x in set(ours["language"])]
+    by = {x: ours[ours["language"] == x] for x in languages}
     rows, data = [], []
     for step, label in _COLD_STEPS.items():
-        summaries = [stats.summarize(values_of(by[x, "tokenizer"], step)) for x in languages]
+        summaries = [_over_runs(by[x], step) for x in languages]
         for language, s in zip(languages, summaries, strict=True):
             if s:
                 data.append(
                     {"language": language, "handler": "tokenizer", "measure": step} | flat(s)
                 )
         bold = "**" if step == "sum_ms" else ""
-        rows.append(
-            [
-                f"{bold}{label}, ms, median{bold}",
-                *[estimate(s.median if s else None) for s in summaries],
-            ]
-        )
+        medians = [estimate(s.median if s else None) for s in summaries]
+        rows.append([f"{bold}{label}, ms, median{bold}", *medians])
         if step in ("init_ms", "sum_ms"):
             rows.append([f"{label}, ms, p90", *[number(s.p90 if s else None) for s in summaries]])
-    sums = {x: values_of(by[x, "tokenizer"], "sum_ms") for x in languages}
-    if any(map(len, sums.values())):
-        rows.append(["ratio to the fastest", *against_fastest(sums)])
-    empties = {x: values_of(by[x, "empty"], "sum_ms") for x in languages}
-    if any(map(len, empties.values())):
-        summaries = [stats.summarize(x) for x in empties.values()]
+    ranking = cold_ranking(e)
+    if ranking:
+        rows.append(["÷ the lowest, in the same rounds", *_to_first(ranking, languages)])
+    if len(empty):
+        summaries = [_over_runs(empty[empty["language"] == x], "sum_ms") for x in languages]
         for language, s in zip(languages, summaries, strict=True):
             if s:
                 data.append(
                     {"language": language, "handler": "empty", "measure": "sum_ms"} | flat(s)
                 )
-        rows.append(
-            [
-                "empty handler: init + first call",
-                *[estimate(s.median if s else None) for s in summaries],
-            ]
-        )
-        rows.append(
-            [
-                "ours ÷ empty handler",
-                *[
-                    times(stats.ratio(sums[x], empties[x]))
-                    if len(sums[x]) and len(empties[x])
-                    else ABSENT
-                    for x in languages
-                ],
-            ]
-        )
-    found = [stats.summarize(sums[x]) for x in languages]
+        medians = [estimate(s.median if s else None) for s in summaries]
+        rows.append(["empty handler: init + first call", *medians])
+        rows.append(["ours ÷ empty handler", *[_to_empty(by[x], empty, x) for x in languages]])
+    found = [_over_runs(by[x], "sum_ms") for x in languages]
     rows.append(
         [
             "samples (outliers flagged, kept)",
@@ -104,42 +94,89 @@ def cold(e: Evidence) -> Table | None:
     attempts = e.frames["cold"]
     attempts = attempts[(attempts["memory_mb"] == memory) & ~attempts["accepted"].astype(bool)]
     rows.append(["discarded", *[str(int((attempts["language"] == x).sum())) for x in languages]])
+    runs = ours["run"].nunique()
     return Table(
         "cold",
         "Cold start, step by step",
         ["", *[NAMES[x] for x in languages]],
         rows,
         pd.DataFrame(data),
-        f"{memory} MB. Median with 95 % bootstrap interval. A sample counts if the service reports "
-        "an init and the function says it is its first call.",
+        f"{memory} MB; the first call holds {main_held(ours)}. Median"
+        f"{f' of {runs} runs, a run being the unit' if runs > 1 else ''}; {BRACKETS}. A sample "
+        "counts if the service reports an init and the function says it is its first call.",
     )
+
+
+def cold_ranking(e: Evidence) -> Ranking | None:
+    """The languages by init + first call, in the rounds in which they took turns."""
+    turns = by_turn(main_cold(e), "round", "sum_ms")
+    return stats.rank({0: turns}).get(0)
+
+
+def _to_first(ranking: Ranking, languages: Sequence[str]) -> list[str]:
+    cells = {ranking.first: "lowest"} | {x: short(c) for x, c in ranking.others.items()}
+    return [cells.get(x, ABSENT) for x in languages]
+
+
+def _to_empty(ours: pd.DataFrame, empty: pd.DataFrame, language: str) -> str:
+    turns = pd.concat(
+        [
+            f.groupby(["run", "round"])["sum_ms"].median().rename(name)
+            for name, f in (("ours", ours), ("empty", empty[empty["language"] == language]))
+        ],
+        axis=1,
+    ).dropna()
+    if turns.empty:
+        return ABSENT
+    runs = list(turns.index.get_level_values(0))
+    return short(stats.compare((turns["ours"] / turns["empty"]).to_numpy(), runs))
+
+
+def _over_runs(frame: pd.DataFrame, column: str) -> stats.Summary | None:
+    known = frame.dropna(subset=[column])
+    return stats.summarize(known[column].to_numpy(dtype=float), list(known["run"]))
 
 
 def cold_by_memory(e: Evidence) -> Table | None:
     """Init + first call by memory size, if there is more than one."""
     samples = cold_samples(e)
+    samples = samples[(samples["handler"] == "tokenizer")]
+    samples = samples[samples["held"] == main_held(samples)]
+    return _cold_by(samples, "memory_mb", "cold-memory", "Cold start by memory size", "{} MB")
+
+
+def cold_by_text(e: Evidence) -> Table | None:
+    """Init + first call by what the first call holds, if that differs."""
+    samples = cold_samples(e)
     samples = samples[samples["handler"] == "tokenizer"]
-    memories = sorted(samples["memory_mb"].unique())
-    if len(memories) < 2:
+    samples = samples[samples["memory_mb"] == main_memory(samples)]
+    return _cold_by(samples, "held", "cold-text", "Cold start by what the first call holds", "{}")
+
+
+def _cold_by(samples: pd.DataFrame, column: str, name: str, title: str, form: str) -> Table | None:
+    values = sorted(samples[column].unique())
+    if len(values) < 2:
         return None
     languages = [x for x in LANGUAGES if x in set(samples["language"])]
+    frames = {v: by_turn(samples[samples[column] == v], "round", "sum_ms") for v in values}
+    rankings = stats.rank(frames)
     rows, data = [], []
-    for memory in memories:
-        row = [f"{memory} MB"]
+    for value in values:
+        row = [form.format(value)]
         for language in languages:
-            chosen = where(samples, memory_mb=memory, language=language)
-            s = stats.summarize(values_of(chosen, "sum_ms"))
+            s = _over_runs(where(samples, language=language, **{column: value}), "sum_ms")
             row.append(estimate(s.median if s else None))
             if s:
-                data.append({"memory_mb": memory, "language": language} | flat(s))
-        rows.append(row)
+                data.append({column: value, "language": language} | flat(s))
+        r = rankings.get(value)
+        rows.append([*row, against_first(r, NAMES) if r else ABSENT])
     return Table(
-        "cold-memory",
-        "Cold start by memory size",
-        ["init + first call, ms", *[NAMES[x] for x in languages]],
+        name,
+        title,
+        ["init + first call, ms", *[NAMES[x] for x in languages], "lowest; the others ÷ it"],
         rows,
         pd.DataFrame(data),
-        "Median with 95 % bootstrap interval.",
+        f"Median; {BRACKETS}. {_FAMILY}",
     )
 
 
@@ -157,30 +194,12 @@ def flat(s: stats.Summary) -> dict[str, Any]:
     }
 
 
-def fastest(samples: dict[str, Floats]) -> str:
-    """The key whose samples have the lowest median."""
-    return min((x for x in samples if len(samples[x])), key=lambda x: float(np.median(samples[x])))
-
-
-def against_fastest(samples: dict[str, Floats]) -> list[str]:
-    """For each key the ratio of its median to the lowest, in words."""
-    best = fastest(samples)
-    cells = []
-    for x, values in samples.items():
-        if not len(values):
-            cells.append(ABSENT)
-        elif x == best:
-            cells.append("fastest" if sum(map(bool, map(len, samples.values()))) > 1 else ABSENT)
-        else:
-            r = stats.ratio(values, samples[best])
-            cells.append(NO_DIFFERENCE if r.differs_from_one is False else times(r))
-    return cells
-
-
 # Compute per batch
 
-_MEDIAN = "Median with 95 % bootstrap interval"
-_MEDIAN_OF_FEW = f"Median (an interval needs {stats.MIN_FOR_INTERVAL})"
+_FAMILY = (
+    "Verdicts are corrected for the comparisons of this table (Holm); a language is named from "
+    f"{stats.MIN_SURGES} passes or rounds on, if it differs from every other."
+)
 
 
 def compute(e: Evidence) -> Table | None:
@@ -198,23 +217,35 @@ def wall(e: Evidence) -> Table | None:
     return _compute(e, "wall_ms", "wall", "Round trip per batch, as the client sees it")
 
 
+def rankings(e: Evidence, column: str) -> dict[int, Ranking]:
+    """The languages by a time of warm calls, by batch size, in the passes in which they took
+    turns."""
+    calls = at_main_memory(steady(e))
+    sizes = sorted(calls["sentences"].unique())
+    return stats.rank(
+        {int(s): by_turn(calls[calls["sentences"] == s], "environment", column) for s in sizes}
+    )
+
+
 def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
     calls = at_main_memory(steady(e))
     calls = calls[calls[column].notna()]
     if calls.empty:
         return None
     languages = [x for x in LANGUAGES if x in set(calls["language"])]
-    rows, data = [], []
+    ranked = rankings(e, column)
+    rows, data, environments = [], [], []
     for size in sorted(calls["sentences"].unique()):
-        of_size = {x: where(calls, language=x, sentences=size) for x in languages}
-        samples = {x: by_environment(of_size[x], column) for x in languages}
         row = [f"{size:,}"]
         for x in languages:
-            s = stats.summarize(samples[x])
+            of_size = where(calls, language=x, sentences=size)
+            medians = of_size.groupby(["run", "function", "environment"])[column].median()
+            s = stats.summarize(medians.to_numpy(), list(medians.index.get_level_values(0)))
             row.append(estimate(s.median if s else None))
             if s:
-                tokens = float(of_size[x]["tokens"].median())
-                single = stats.summarize(values_of(of_size[x], column))
+                environments.append(s.n)
+                tokens = float(of_size["tokens"].median())
+                single = stats.summarize(values_of(of_size, column))
                 data.append(
                     {"sentences": size, "language": x, "measure": column, "environments": s.n}
                     | flat(single or s)
@@ -224,10 +255,9 @@ def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
                         "tokens_per_s": tokens / s.median.value * 1000,
                     }
                 )
-        rows.append([*row, _verdict(samples)])
-    cells = calls.groupby(["language", "sentences"])
-    counts = cells.size()
-    environments = [len(by_environment(group, column)) for _, group in cells]
+        r = ranked.get(int(size))
+        rows.append([*row, against_first(r, NAMES) if r else ABSENT])
+    counts = calls.groupby(["language", "sentences"]).size()
     memory = main_memory(calls)
     return Table(
         name,
@@ -235,30 +265,15 @@ def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
         [
             "sentences in the batch",
             *[f"{NAMES[x]}, ms" for x in languages],
-            "fastest; time of the others beside it",
+            "fastest; the others ÷ it, in the same passes",
         ],
         rows,
         pd.DataFrame(data),
-        f"{_MEDIAN if max(environments) >= stats.MIN_FOR_INTERVAL else _MEDIAN_OF_FEW} over "
-        f"environments; n = {span(environments)} warm "
-        f"environments and {span(counts)} calls a cell, languages and sizes interleaved"
-        f"{f', {memory} MB' if memory else ''}.",
+        f"Median over environments, n = {span(environments)} warm environments and "
+        f"{span(counts)} calls a cell, languages and sizes interleaved"
+        f"{f', {memory} MB' if memory else ''}, {work(e)}; {BRACKETS}. {_FAMILY}"
+        + (f" Not in this table: {'; '.join(rest)}." if (rest := other_works(e)) else ""),
     )
-
-
-def _verdict(samples: dict[str, Floats]) -> str:
-    present = {x: v for x, v in samples.items() if len(v)}
-    if len(present) < 2:
-        return ABSENT
-    best = fastest(present)
-    others = []
-    for x, values in present.items():
-        if x != best:
-            r = stats.ratio(values, present[best])
-            others.append(
-                f"{NAMES[x]} {NO_DIFFERENCE if r.differs_from_one is False else times(r)}"
-            )
-    return f"{NAMES[best]}; {', '.join(others)}"
 
 
 def throughput(e: Evidence) -> Table | None:
@@ -309,7 +324,6 @@ def warming(e: Evidence) -> Table | None:
     calls = where(at_main_memory(steady(e)), sentences=size)
     warm = [values_of(where(calls, language=x), "compute_ms") for x in curves]
     rows.append(["steady", *(number(float(np.median(s)) if len(s) else None) for s in warm)])
-    found = java_overtakes_python(e)
     return Table(
         "warm-up",
         "Warm-up of an environment",
@@ -317,10 +331,7 @@ def warming(e: Evidence) -> Table | None:
         rows,
         data.reset_index(),
         f"Batches of {size:,}; the median over environments, of those that needed so many calls "
-        "until they were steady."
-        + (
-            f" Java stays below Python from call {found.call:,} on." if found and found.call else ""
-        ),
+        "until they were steady.",
     )
 
 
@@ -332,30 +343,31 @@ def aa(e: Evidence) -> Table | None:
         return None
     rows, data = [], []
     for (run, language, size), group in calls.groupby(["run", "language", "sentences"]):
-        a, b = (by_environment(where(group, variant=v), "compute_ms") for v in ("A", "B"))
-        if not len(a) or not len(b):
+        turns = group.groupby(["environment", "variant"])["compute_ms"].median().unstack("variant")
+        if not {"A", "B"} <= set(turns) or turns.dropna().empty:
             continue
-        r = stats.ratio(b, a)
-        verdict = {True: "**different**", False: "no difference", None: "too few samples"}
+        turns = turns.dropna()
+        c = stats.compare((turns["B"] / turns["A"]).to_numpy())
         rows.append(
             [
                 f"{NAMES[str(language)]}, {size} sentences",
-                str(min(len(a), len(b))),
-                times(r),
-                verdict[r.differs_from_one],
+                str(c.ratio.n),
+                estimate(c.ratio),
+                f"**{c.verdict}**" if c.verdict == "different" else short(c),
             ]
         )
         data.append(
-            {"run": run, "language": language, "sentences": size, "n_a": len(a), "n_b": len(b)}
-            | {"ratio": r.value, "low": r.low, "high": r.high, "differs": r.differs_from_one}
+            {"run": run, "language": language, "sentences": size, "n": c.ratio.n}
+            | {"ratio": c.ratio.value, "low": c.ratio.low, "high": c.ratio.high}
+            | {"verdict": c.verdict}
         )
     if not rows:
         return None
-    found = sum(row["differs"] is True for row in data)
+    found = sum(row["verdict"] == "different" for row in data)
     return Table(
         "aa",
         "A/A test: one function under two names",
-        ["function", "environments each", "B ÷ A", "verdict"],
+        ["function", "pairs of environments", "B ÷ A", "verdict"],
         rows,
         pd.DataFrame(data),
         f"{found} of {len(rows)} comparisons say “different”; at 95 % confidence about "
@@ -374,7 +386,7 @@ def failures(e: Evidence) -> Table | None:
     for reason, group in attempts[~attempts["accepted"].astype(bool)].groupby("discarded_because"):
         counted.append({"where": "cold start", "what": f"discarded: {reason}", "count": len(group)})
     for column in ("throttled", "timed_out", "failed", "late"):
-        count = int(e.frames["lambda"][column].sum())
+        count = int(sum(s.counts[column] or 0 for s in surges(e)))
         if count:
             counted.append({"where": "surge", "what": column.replace("_", " "), "count": count})
     if not counted:

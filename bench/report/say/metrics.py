@@ -1,8 +1,9 @@
 """Which of Flink's metrics shows an overload, and how long after it began.
 
-Judged on the job without offload, whose overload has a known beginning. A metric's threshold is not
-set by hand: it lies a tenth of the way from its most extreme value before to its usual one during,
-so that it would not have alarmed before.
+Judged on the job without offload, whose overload has a known beginning, as an alarm that runs along
+would: its threshold is fixed before the surge, from the calm alone, and the same for any length of
+the burst; it goes off at the second of two samples in a row beyond it; what it misses counts as
+infinitely late; all repetitions count.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.gather.surges import Arm, Setting, Surge
-from bench.report.say.table import ABSENT, Table, number
+from bench.report.say.table import ABSENT, Table, number, over
 
 # column of `sample` or name of a gauge → what it is called here, in the order of the way
 _DIFFERENCED = {
@@ -32,10 +33,15 @@ _RATES = ("/s", "numRecordsInPerSecond", "numRecordsOutPerSecond")
 _COUNTERS = ("numRecordsIn", "numRecordsOut")
 NOTE = (
     "Plain names: our differences of cumulative counters, polled; `code`: gauges as Flink gives "
-    "them. A metric shows the overload when it is past a tenth of the way from its most extreme "
-    "value before to its usual one during, two polls in a row."
+    "them. Threshold: from the calm before alone, its most extreme value and a quarter of its "
+    "spread beyond; the alarm goes off at the second sample in a row beyond it. Medians over all "
+    "repetitions; “never” counts as later than any."
 )
-_MARGIN = 0.1
+_BEYOND = 0.25
+_LEAST_BEYOND = 0.05
+"""Of the calm's level (of a ratio: in itself), where the calm spreads less than that."""
+_SMOOTHED_OVER_MS = 60_000.0
+"""Flink's own `…PerSecond` gauges: before the job has run that long they say how it started."""
 _STEADY = 0.9
 
 
@@ -47,24 +53,25 @@ class Shown:
     is_gauge: bool
     before: float
     during: float
-    threshold: float | None
-    delay_ms: float | None
-    """From the overload's start until the metric is beyond its threshold, two samples in a row."""
+    threshold: float
+    delay_ms: float
+    """From the overload's start to the alarm; infinite if it never goes off."""
     share_shown: float
-    """Of the samples in the overload, from the first beyond the threshold on."""
+    """Of the samples in the overload, from the alarm on, those beyond the threshold."""
+    needs_calm: bool
+    """Whether it is smoothed over longer than the calm lasted, so that it cannot be judged."""
     at_s: Sequence[float]
     values: Sequence[float]
 
     @property
-    def confusable(self) -> str:
-        """Whether, and why, it could be taken for health."""
-        if self.threshold is None or self.delay_ms is None:
-            return "yes: as in health"
-        if self.metric.endswith(_RATES):
-            return "yes: a higher load that is served looks the same"
-        if self.share_shown < _STEADY:
-            return f"at times: shows it {self.share_shown:.0%} of the time"
-        return "no"
+    def is_seen(self) -> bool:
+        """Whether the alarm goes off, and could be judged."""
+        return bool(np.isfinite(self.delay_ms)) and not self.needs_calm
+
+
+def falls(metric: str) -> bool:
+    """Whether a metric falls when a job is overloaded; the others rise."""
+    return "idle" in metric.lower() or "available" in metric.lower()
 
 
 def label(column: str) -> str:
@@ -86,39 +93,47 @@ def shown(surge: Surge) -> list[Shown]:
         *((str(c), True, gauges[c]) for c in gauges if not str(c).endswith(_COUNTERS)),
     ]:
         values = column.to_numpy(dtype=float)
-        before = values[(at >= begin / 2) & (at < begin) & ~np.isnan(values)]
-        during = values[(at >= (begin + end) / 2) & (at < end) & ~np.isnan(values)]
-        if len(before) and len(during):
-            found.append(_judged(name, is_gauge, before, during, at, values, surge.window))
-    return sorted(found, key=lambda s: np.inf if s.delay_ms is None else s.delay_ms)
+        # the first half of the calm is the job's start
+        calm = values[(at >= begin / 2) & (at < begin) & ~np.isnan(values)]
+        during = values[(at >= begin) & (at < end) & ~np.isnan(values)]
+        if len(calm) > 1 and len(during):
+            found.append(_judged(name, is_gauge, calm, during, at, values, surge.window))
+    return sorted(found, key=lambda s: (s.needs_calm, s.delay_ms))
 
 
 def _judged(
     name: str,
     is_gauge: bool,
-    before: np.ndarray[Any, Any],
+    calm: np.ndarray[Any, Any],
     during: np.ndarray[Any, Any],
     at: np.ndarray[Any, Any],
     values: np.ndarray[Any, Any],
     window: tuple[float, float],
 ) -> Shown:
-    usual, later = float(np.median(before)), float(np.median(during))
-    rises = later > usual
-    extreme = float(before.max() if rises else before.min())
-    apart = (later - extreme) if rises else (extreme - later)
-    threshold = delay = None
-    share = 0.0
-    if apart > 0:
-        threshold = extreme + _MARGIN * (later - extreme)
-        beyond = (values > threshold) if rises else (values < threshold)
-        inside = (at >= window[0]) & (at < window[1])
-        twice = beyond & np.append(beyond[1:], False) & inside
-        if twice.any():
-            first = int(np.argmax(twice))
-            delay = float(at[first] - window[0])
-            share = float(beyond[inside & (at >= at[first])].mean())
+    sign = -1.0 if falls(name) else 1.0
+    extreme = float((sign * calm).max())
+    level = max(abs(float(np.median(calm))), 1.0)
+    beyond = max(_BEYOND * float(calm.max() - calm.min()), _LEAST_BEYOND * level)
+    threshold = sign * (extreme + beyond)
+    inside = (at >= window[0]) & (at < window[1])
+    out = (sign * values > sign * threshold) & inside
+    alarms = np.flatnonzero(out & np.append(False, out[:-1]))
+    delay, share = float("inf"), 0.0
+    if len(alarms):
+        first = int(alarms[0])
+        delay = float(at[first] - window[0])
+        share = float(out[inside & (at >= at[first])].mean())
     return Shown(
-        name, is_gauge, usual, later, threshold, delay, share, list(at / 1000), list(values)
+        name,
+        is_gauge,
+        float(np.median(calm)),
+        float(np.median(during)),
+        threshold,
+        delay,
+        share,
+        is_gauge and "PerSecond" in name and window[0] < _SMOOTHED_OVER_MS,
+        list(at / 1000),
+        list(values),
     )
 
 
@@ -135,22 +150,43 @@ def _by_metric(arm: Arm) -> dict[str, list[Shown]]:
     return found
 
 
+def _delay_ms(found: Sequence[Shown]) -> float:
+    return float(np.median([x.delay_ms for x in found]))
+
+
+def confusable(found: Sequence[Shown]) -> str:
+    """Whether, and why, a metric could be taken for health, over the repetitions."""
+    seen = [x for x in found if np.isfinite(x.delay_ms)]
+    if found[0].needs_calm:
+        return f"not known: needs over {_SMOOTHED_OVER_MS / 1000:g} s of calm first"
+    if not seen:
+        return "yes: as in health"
+    if found[0].metric.endswith(_RATES):
+        return "yes: a higher load that is served looks the same"
+    missed = len(found) - len(seen)
+    if missed:
+        return f"at times: missed in {missed} of {len(found)}"
+    share = float(np.median([x.share_shown for x in seen]))
+    return "no" if share >= _STEADY else f"at times: shows it {share:.0%} of the time"
+
+
 def table(setting: Setting) -> Table | None:
     """One row a metric: before, during, when it showed, and whether it can mislead."""
     base = baseline(setting)
     if base is None:
         return None
     rows, data = [], []
-    for name, found in _by_metric(base).items():
+    by = _by_metric(base)
+    for name, found in sorted(by.items(), key=lambda x: (x[1][0].needs_calm, _delay_ms(x[1]))):
         m = found[0]
-        delays = [x.delay_ms for x in found if x.delay_ms is not None]
+        after = over([x.delay_ms / 1000 for x in found])
         rows.append(
             [
                 f"`{name}`" if m.is_gauge else name,
                 number(float(np.median([x.before for x in found]))),
                 number(float(np.median([x.during for x in found]))),
-                number(float(np.median(delays)) / 1000) if delays else ABSENT,
-                m.confusable,
+                ABSENT if m.needs_calm else after,
+                confusable(found),
             ]
         )
         data += [
@@ -162,6 +198,7 @@ def table(setting: Setting) -> Table | None:
                 "threshold": x.threshold,
                 "delay_ms": x.delay_ms,
                 "share_shown": x.share_shown,
+                "needs_calm": x.needs_calm,
             }
             for x in found
         ]
@@ -171,31 +208,32 @@ def table(setting: Setting) -> Table | None:
         ["metric", "before", "during", "shown after, s", "could be taken for health"],
         rows,
         pd.DataFrame(data),
-        f"Without offload; {setting.conditions.words}. {NOTE}",
+        f"Without offload, n = {len(base.surges)}; {setting.conditions.words}. {NOTE}",
     )
 
 
 def words(setting: Setting) -> str | None:
-    """The quickest metric that is not confusable, and the slowest of those that Flink smooths, in a
-    sentence; medians over the surges."""
+    """The quickest metric that is not confusable, and Flink's smoothed ones, in a sentence; medians
+    over all repetitions."""
     base = baseline(setting)
-    found: list[tuple[float, Shown]] = []
-    for group in (_by_metric(base) if base else {}).values():
-        plain = [x for x in group if x.confusable == "no"]
-        if delays_ms := [x.delay_ms for x in plain if x.delay_ms is not None]:
-            found.append((float(np.median(delays_ms)), plain[0]))
-    if not found:
+    by = _by_metric(base) if base else {}
+    plain = {m: f for m, f in by.items() if confusable(f) == "no"}
+    if not plain:
         return None
-    found.sort(key=lambda x: (x[0], x[1].metric))
-    after_ms, m = found[0]
-    said = f"`{short(m.metric)}`" if m.is_gauge else f"“{m.metric}”, from differenced counters,"
-    said += f" shows the overload {after_ms / 1000:.1f} s after it began"
+    name, found = min(plain.items(), key=lambda x: (_delay_ms(x[1]), x[0]))
+    said = f"`{short(name)}`" if found[0].is_gauge else f"“{name}”, from differenced counters,"
+    said += f" shows the overload {over([x.delay_ms / 1000 for x in found])} s after it began"
     smoothed = ("busyTimeMs", "backPressuredTimeMs")
-    slow = [(ms, m) for ms, m in found if any(name in m.metric for name in smoothed)]
+    slow = {m: f for m, f in plain.items() if any(x in m for x in smoothed)}
     if slow:
-        after_ms, m = slow[-1]
-        said += f", `{short(m.metric)}`, smoothed by Flink, after {after_ms / 1000:.1f} s"
-    return said
+        m, last = max(slow.items(), key=lambda x: _delay_ms(x[1]))
+        said += f", `{short(m)}`, smoothed by Flink, {over([x.delay_ms / 1000 for x in last])} s"
+    elif any(f[0].needs_calm for f in by.values()):
+        said += (
+            "; Flink's smoothed gauges cannot be judged, the calm before being shorter than the "
+            "minute that they look back"
+        )
+    return f"{said} (n = {len(found)})"
 
 
 def short(metric: str) -> str:

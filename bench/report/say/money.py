@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import pandas as pd
 
-from bench.facts.cost import PRICES, Usage
+from bench.facts.cost import PRICES, Usage, kpus_usd_per_hour
 from bench.report.gather.calls import steady
 from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.gather.surges import Arm, Setting, measures
-from bench.report.say.table import ABSENT, Table, number, percent, usd
+from bench.report.gather.surges import Arm, Conditions, Setting, measures
+from bench.report.say.relief import cell
+from bench.report.say.table import ABSENT, Table, number, usd
 
 _PRICED = (
     f"List prices of {PRICES.as_of} in {PRICES.region}, without free tier; from billed time and "
@@ -107,76 +112,162 @@ def sweep_size(found: pd.DataFrame) -> int:
     return int(min(memories[memories == memories.max()].index, key=lambda s: abs(s - 100)))
 
 
-def per_hour(setting: Setting) -> Table | None:
-    """What an hour of such a surge would cost: workers here and calls there, for every method."""
-    if not any(a.values("usd_per_hour_x86_64") for a in setting.arms):
+UTILISATION = 0.8
+"""Of the workers that a load is sized for; what is above is air for pauses."""
+
+
+@dataclass(frozen=True)
+class Turning:
+    """Calls against the workers that the peak needs besides those of the calm.
+
+    Attributes:
+        kpus: how many more.
+        usd_per_hour: what they cost an hour, surge or not.
+        share: of the time, beyond which surges are dearer in calls; over 1: never.
+    """
+
+    kpus: float
+    usd_per_hour: float
+    share: float
+
+
+def kpus(c: Conditions, rate_per_s: float) -> float | None:
+    """KPUs (one CPU each) for a rate, by the measured capacity; None where it is not known."""
+    if not c.capacity_per_s:
         return None
-    rows = [
-        [
-            a.label,
-            number(setting.workers(a)),
-            usd(_workers_usd(setting, a)),
-            usd(a.value("usd_per_hour_x86_64")),
-            usd(a.value("usd_per_hour_arm64")),
-            usd(a.value("usd_as_slow_x86_64")),
-            percent(a.value("free_tier_per_hour")),
-        ]
-        for a in setting.arms
-    ]
-    columns = ["arm", "repetition", "subtasks"]
-    prices = [f"{x}_{y}" for x in ("usd_per_hour", "usd_as_slow") for y in ("x86_64", "arm64")]
+    return rate_per_s / (c.capacity_per_s / (c.worker_cpu or 1.0) * UTILISATION)
+
+
+def turning(setting: Setting, arm: Arm) -> tuple[Turning, Turning] | None:
+    """At which share of the time it turns over: with KPUs by the fraction, and with whole ones."""
+    c = setting.conditions
+    hour_usd = arm.value("usd_per_hour_x86_64")
+    if c.rates_per_s is None or not hour_usd:
+        return None
+    calm, peak = (kpus(c, rate) for rate in c.rates_per_s)
+    if calm is None or peak is None:
+        return None
+    made = []
+    for more in (peak - calm, math.ceil(peak - 1e-9) - math.ceil(calm - 1e-9)):
+        usd_per_hour = kpus_usd_per_hour(more)
+        made.append(Turning(more, usd_per_hour, usd_per_hour / hour_usd))
+    return made[0], made[1]
+
+
+def per_surge(setting: Setting) -> Table | None:
+    """What one such surge, and an hour of it, would cost in calls, and when workers are cheaper."""
+    calling = [a for a in setting.arms if a.values("usd_per_surge_x86_64")]
+    if not calling:
+        return None
+    rows = []
+    for a in calling:
+        turn = turning(setting, a)
+        rows.append(
+            [
+                a.label,
+                str(len(a.surges)),
+                cell(a, "usd_per_surge_x86_64", _usd(a)),
+                cell(a, "usd_per_surge_arm64", _usd(a)),
+                cell(a, "usd_per_hour_x86_64", _usd(a)),
+                cell(a, "usd_per_hour_arm64", _usd(a)),
+                *((_share(x) for x in turn) if turn else (ABSENT, ABSENT)),
+            ]
+        )
+    columns = ["arm", "repetition", "usd_at_least"]
+    prices = [f"{x}_{y}" for x in ("usd_per_surge", "usd_per_hour") for y in ("x86_64", "arm64")]
     return Table(
         "cost-surge",
-        "Cost of an hour of surge",
+        "Cost of a surge in calls",
         [
             "",
-            "workers",
-            "workers, an hour",
-            "calls, x86_64, an hour",
+            "surges",
+            "a surge, x86_64",
             "arm64",
-            "x86_64, as slow as here",
-            "of a month's free tier",
+            "an hour of surge, x86_64",
+            "arm64",
+            "turns over at, KPUs by the fraction",
+            "whole KPUs",
         ],
         rows,
-        measures(setting.arms)[[*columns, *prices, "free_tier_per_hour"]],
-        f"{setting.conditions.words}. The calls due in the surge, cold starts and warm-up "
-        "included, scaled to an hour; “always” pays for its calls in calm, too. As slow as here: "
-        "if a sentence took as long in the function as the declared capacity makes it take here, "
-        "which is the fair comparison with workers. A worker is "
-        f"${PRICES.worker_hour:.2f} an hour; a bigger job pays for its workers surge or not. "
-        f"{_PRICED}",
+        measures(setting.arms)[[*columns, *prices]],
+        f"{setting.conditions.words}. Calls from the surge's start on, failed, timed-out and late "
+        "ones included (“≥” where the billed time of some is not known). A surge: all of it, cold "
+        "starts and warm-up once; an hour of surge: what goes on, without them. Turns over: the "
+        "share of the time in surge beyond which the workers that the peak needs besides those of "
+        f"the calm are cheaper. {_sizing(setting)} {_PRICED}",
     )
 
 
-def _workers_usd(setting: Setting, arm: Arm) -> float | None:
-    workers = setting.workers(arm)
-    return None if workers is None else workers * PRICES.worker_hour
+def _usd(a: Arm) -> Callable[[float | None], str]:
+    at_least = "≥ " if any(a.values("usd_at_least")) else ""
+    return lambda x: at_least + usd(x)
+
+
+def _share(t: Turning) -> str:
+    if t.kpus <= 0:
+        return "at once: no more KPUs needed"
+    return "never" if t.share >= 1 else f"{t.share:.1%}" if t.share < 0.1 else f"{t.share:.0%}"
+
+
+def _sizing(setting: Setting) -> str:
+    """How workers are sold, and how many of them calm and peak take."""
+    c = setting.conditions
+    price = kpus_usd_per_hour(1)
+    said = (
+        f"Workers as Managed Service for Apache Flink sells them: a KPU is 1 CPU, with "
+        f"{PRICES.storage_gb_per_kpu} GB of running storage ${price:.3f} an hour; "
+        f"{PRICES.orchestration_kpus} KPU more an application, for orchestration, is paid either "
+        f"way. Sized for {UTILISATION:.0%} utilisation"
+    )
+    counts = [kpus(c, rate) for rate in c.rates_per_s or ()]
+    if len(counts) == 2 and counts[0] is not None and counts[1] is not None:
+        said += (
+            f": calm takes {number(counts[0])} ({math.ceil(counts[0])} whole), the peak "
+            f"{number(counts[1])} ({math.ceil(counts[1])} whole)"
+        )
+    return f"{said}."
 
 
 def words(setting: Setting) -> str | None:
-    """Whether calls or workers are cheaper, in a sentence; None where it was not measured."""
-    bigger = next((a for a in setting.arms if a.method == "bigger"), None)
-    base = setting.baseline
-    offloaded = [
-        value
+    """Calls against workers, in a sentence with ranges and n; None where it was not measured."""
+    arms = [
+        a
         for a in setting.arms
-        if a.method == "operator" and (value := a.value("usd_as_slow_x86_64")) is not None
+        if a.method == "operator" and not a.is_ordered and turning(setting, a)
     ]
-    if bigger is None or base is None or not offloaded:
+    if not arms:
         return None
-    workers, has = setting.workers(bigger), setting.workers(base)
-    if workers is None or has is None:
-        return None
-    calls_usd = min(offloaded)
-    more_usd = (workers - has) * PRICES.worker_hour
-    verdict = (
-        "even a surge that never ends is no dearer in calls"
-        if calls_usd <= more_usd
-        else "the workers are cheaper once it surges more than "
-        f"{more_usd / calls_usd:.0%} of the time"
+    hours = [x for a in arms for x in a.values("usd_per_hour_x86_64")]
+    surges_ = [x for a in arms for x in a.values("usd_per_surge_x86_64")]
+    turns = [t for a in arms if (t := turning(setting, a))]
+    by_fraction, whole = turns[0]
+    at_least = " at least" if any(x for a in arms for x in a.values("usd_at_least")) else ""
+    said = (
+        f"The calls of one such surge cost{at_least} {_range(surges_)}, cold starts and warm-up "
+        f"included, an hour of surge {_range(hours)} (n = {len(hours)} surges, {len(arms)} ways of "
+        f"offloading). The {number(by_fraction.kpus)} KPUs more that the peak needs cost "
+        f"{usd(by_fraction.usd_per_hour)} an hour, surge or not; bought whole they are "
+        f"{number(whole.kpus)}, {usd(whole.usd_per_hour)}. Calls are cheaper "
     )
-    return (
-        f"The {number(workers - has)} workers more that the peak needs cost {usd(more_usd)} an "
-        f"hour, surge or not; the calls {usd(calls_usd)} an hour of surge (taken to be as slow a "
-        f"sentence as the declared capacity): {verdict}"
-    )
+    until = {
+        name: _until([t[i].share for t in turns])
+        for i, name in enumerate(("KPUs by the fraction", "whole KPUs"))
+        if turns[0][i].kpus > 0
+    }
+    if len(set(until.values())) == 1:
+        return f"{said}{next(iter(until.values()))}, with KPUs by the fraction and with whole ones"
+    return said + " and ".join(f"{share} with {name}" for name, share in until.items())
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = usd(min(values)), usd(max(values))
+    return low if low == high else f"{low}–{high}"
+
+
+def _until(shares: Sequence[float]) -> str:
+    low, high = min(shares), max(shares)
+    if low >= 1:
+        return "however long surges are"
+    lows, highs = f"{low:.0%}", f"{high:.0%}" if high < 1 else "100%"
+    span = lows if lows == highs else f"{lows} to {highs}"
+    return f"while surges are less than {span} of the time"

@@ -11,7 +11,8 @@ from bench.report.gather import surges
 from bench.report.gather.evidence import NAMES as LANGUAGE_NAMES
 from bench.report.gather.evidence import Evidence
 from bench.report.gather.surges import Arm, Surge
-from bench.report.say.table import ABSENT, Table, count, percent, times
+from bench.report.say.relief import cell
+from bench.report.say.table import ABSENT, Table, count, percent, short
 
 NAMES = {
     "batch-size": "sentences in a batch",
@@ -69,14 +70,14 @@ def _table(name: str, points: Sequence[Point]) -> Table:
     rows, data = [], []
     for p in points:
         cells = [
-            ABSENT if p.offload is None else p.offload.text(measure, *filter(None, [form]))
+            ABSENT if p.offload is None else cell(p.offload, measure, *filter(None, [form]))
             for measure, form in columns.values()
         ]
         arms = [a for a in (p.offload, p.none) if a]
         ledger = " / ".join(
             f"{sum(sum(a.values(x)) for a in arms):,.0f}" for x in ("lost", "duplicated", "wrong")
         )
-        alone = p.none.text("p99_ms") if p.none else ABSENT
+        alone = cell(p.none, "p99_ms") if p.none else ABSENT
         rows.append([f"{p.value:,}", alone, _smaller(p), *cells, ledger])
         value = {name.replace("-", "_"): p.value}
         data += [fact | value for fact in surges.measures(arms).to_dict("records")]
@@ -102,8 +103,8 @@ def _smaller(p: Point) -> str:
     if p.none is None or p.offload is None:
         return ABSENT
     setting = surges.Setting(p.none.surges[0].conditions, [p.none, p.offload])
-    ratio = surges.ratio_to_baseline(setting, p.offload)
-    return times(ratio, digits=1) if ratio else ABSENT
+    ratio = setting.to_baseline(p.offload)
+    return short(ratio) if ratio else ABSENT
 
 
 def said(points: Sequence[Point]) -> str:

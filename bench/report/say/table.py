@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from bench.stats import Estimate
+from bench.stats import Comparison, Estimate, Ranking
 
 ABSENT = "—"
-NO_DIFFERENCE = "no significant difference"
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ def number(x: float | None) -> str:
     """Three digits, e.g. 0.0123, 1.23, 123, 12,345; `—` for none."""
     if x is None or np.isnan(x):
         return ABSENT
+    if np.isinf(x):
+        return "never"
     if x == 0:
         return "0"
     if abs(x) >= 100:
@@ -63,6 +64,8 @@ def time(ms: float | None) -> str:
     """A time with its unit, ms below a second and s from there on."""
     if ms is None or np.isnan(ms):
         return ABSENT
+    if np.isinf(ms):
+        return "never"
     return f"{number(ms)} ms" if abs(ms) < 1000 else f"{number(ms / 1000)} s"
 
 
@@ -77,19 +80,90 @@ def percent(x: float | None) -> str:
 
 
 def estimate(e: Estimate | None) -> str:
-    """A value with its interval, e.g. "12.3 (12.0–12.7)"."""
+    """A value with its interval, "12.3 (12.0–12.7)", or with the lowest and highest of so few that
+    they allow none, "12.3 [11.9–13.1, n = 3]"."""
     if e is None:
         return ABSENT
-    if e.low is None:
-        return number(e.value)
-    return f"{number(e.value)} ({number(e.low)}–{number(e.high)})"
+    if e.low is not None:
+        return f"{number(e.value)} ({number(e.low)}–{number(e.high)})"
+    if e.n > 1 and e.least is not None:
+        return f"{number(e.value)} [{number(e.least)}–{number(e.most)}, n = {e.n}]"
+    return number(e.value)
 
 
-def times(e: Estimate, digits: int = 2) -> str:
-    """A ratio with its interval, e.g. "1.90× (1.82–2.01)"."""
-    if e.low is None or e.high is None:
-        return f"{e.value:,.{digits}f}×"
-    return f"{e.value:,.{digits}f}× ({e.low:,.{digits}f}–{e.high:,.{digits}f})"
+BRACKETS = "(…) is a 95 % interval; […] the lowest and highest of too few for one"
+
+
+def between(e: Estimate) -> str:
+    """A ratio as its interval allows, "48–72×"; without one what was seen, "[48–72×]"."""
+    low, high = (e.low, e.high) if e.low is not None else (e.least, e.most)
+    if low is None or high is None:
+        return f"{_ratio(e.value)}×"
+    one = _ratio(low) == _ratio(high)
+    said = f"{_ratio(low)}×" if one else f"{_ratio(low)}–{_ratio(high)}×"
+    return said if e.low is not None else f"[{said}]"
+
+
+def _ratio(x: float) -> str:
+    """Two digits below 10, none from there on."""
+    return f"{x:,.0f}" if x >= 10 else f"{x:.1f}" if x >= 2 else f"{x:.2f}"
+
+
+def verdict(c: Comparison, a: str, b: str) -> str:
+    """What may be said of the ratio time of b ÷ time of a: one of three verdicts, with n."""
+    n = f"n = {c.ratio.n}"
+    if c.verdict == "different":
+        if c.ratio.value >= 1:
+            return f"{a} is {between(c.ratio)} faster than {b} ({n})"
+        return f"{b} is {between(c.ratio.inverse)} faster than {a} ({n})"
+    if c.verdict == "equal":
+        return f"{a} and {b} are equal within {c.margin - 1:.0%} ({n})"
+    return f"not known which is faster ({b} ÷ {a} {between(c.ratio)}, {n}{settles(c)})"
+
+
+def settles(c: Comparison) -> str:
+    """What would settle a "not known", as the end of a bracket."""
+    if c.more is None:
+        return ""
+    return f"; {c.more:,} more would settle it" if c.more <= 1000 else "; over 1,000 more would"
+
+
+def against_first(r: Ranking, names: Mapping[str, str]) -> str:
+    """A ranking in a cell: the first by name if it may be named, and each other one's ratio."""
+    others = "; ".join(f"{names[x]} {short(c)}" for x, c in r.others.items())
+    head = f"**{names[r.first]}**" if r.is_named else f"none named, lowest {names[r.first]}"
+    return f"{head}; {others}"
+
+
+def short(c: Comparison) -> str:
+    """A comparison in a cell."""
+    if c.verdict == "different":
+        return between(c.ratio)
+    if c.verdict == "equal":
+        return f"equal within {c.margin - 1:.0%}"
+    return f"not known ({between(c.ratio)}, n = {c.ratio.n}{settles(c)})"
+
+
+def over(
+    values: Sequence[float],
+    form: Callable[[float | None], str] = number,
+    watched: Sequence[float] = (),
+) -> str:
+    """The median over repetitions and, of several, the lowest and highest.
+
+    Args:
+        watched: how long was looked, where values may be infinite: what did not come about until
+            then is "> 25,000", and counts as longer than all others.
+    """
+    if not values:
+        return ABSENT
+    end = min(watched, default=np.inf)
+
+    def text(x: float) -> str:
+        return form(x) if np.isfinite(x) else "never" if np.isinf(end) else f"> {form(end)}"
+
+    middle, low, high = (text(float(f(values))) for f in (np.median, np.min, np.max))
+    return middle if len(values) < 2 or low == high else f"{middle} ({low}–{high})"
 
 
 def usd(x: float | None) -> str:
