@@ -42,15 +42,16 @@ def _pieces(token: str) -> list[str]:
         stretches = range(0, len(token), _LONGEST)
         return [piece for at in stretches for piece in _pieces(token[at : at + _LONGEST])]
     rank_of, piece_of = _merges()
-    never = len(piece_of)
+    rank_of_pair, never = rank_of.get, len(piece_of)
     pieces = list(token)
-    ranks = [rank_of.get(pair, never) for pair in pairwise(pieces)]  # of each piece with the next
+    ranks = [rank_of_pair(pair, never) for pair in pairwise(token)]  # of each piece with the next
     while ranks and (rank := min(ranks)) < never:
         at = ranks.index(rank)
-        pieces[at : at + 2] = [piece_of[rank]]
+        piece = piece_of[rank]
+        pieces[at : at + 2] = [piece]
         del ranks[at]
         if at > 0:
-            ranks[at - 1] = rank_of.get((pieces[at - 1], pieces[at]), never)
+            ranks[at - 1] = rank_of_pair((pieces[at - 1], piece), never)
         if at < len(ranks):
-            ranks[at] = rank_of.get((pieces[at], pieces[at + 1]), never)
+            ranks[at] = rank_of_pair((piece, pieces[at + 1]), never)
     return pieces

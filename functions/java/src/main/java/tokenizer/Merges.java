@@ -1,5 +1,6 @@
 package tokenizer;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.io.IOException;
@@ -11,9 +12,7 @@ import java.util.HashMap;
 /**
  * The merges of the operator subwords, from merges.txt.
  *
- * <p>A piece is a number here, its symbol; 0 is a code point that is in no merge. A class of its own
- * so that it is read when subwords are first asked for, and a cold start without them does not pay
- * for it.
+ * <p>A piece is a number here, its symbol; 0 is a code point that is in no merge.
  */
 final class Merges {
     static final int NEVER = Integer.MAX_VALUE;
@@ -23,66 +22,68 @@ final class Merges {
     private static final int FREE = -1;
     private static final int SCATTER = 0x9E3779B1; // 2^32 / golden ratio: Fibonacci hashing
 
-    private static final char[] SYMBOLS = new char[0x110000]; // by code point
-    private static final char[] MADE; // symbol, by rank
+    private final char[] symbols = new char[0x110000]; // by code point
+    private final char[] made = new char[1 << SYMBOL_BITS]; // symbols, by rank
     // An open hash table, since HashMap would make objects of its numbers.
-    private static final int[] KEYS = new int[1 << SLOT_BITS]; // left symbol, right symbol
-    private static final int[] RANKS = new int[1 << SLOT_BITS];
+    private final int[] keys = new int[1 << SLOT_BITS]; // left symbol, right symbol
+    private final int[] ranks = new int[1 << SLOT_BITS];
 
-    static {
-        String[] lines = read();
-        MADE = new char[lines.length];
-        Arrays.fill(KEYS, FREE);
-        HashMap<String, Integer> known = new HashMap<>(4 * lines.length);
-        for (int rank = 0; rank < lines.length; rank++) {
-            int space = lines[rank].indexOf(' ');
-            String left = lines[rank].substring(0, space);
-            String right = lines[rank].substring(space + 1);
+    /** Reads the merges. Takes milliseconds: so not before subwords are asked for. */
+    Merges() {
+        // Pieces stay as they are in the file, a char for each byte of UTF-8: decoding them all
+        // would take as long as everything else.
+        String text = read();
+        HashMap<String, Integer> known = new HashMap<>(1 << SLOT_BITS);
+        Arrays.fill(keys, FREE);
+        for (int rank = 0, start = 0, end; start < text.length(); rank++, start = end + 1) {
+            int space = text.indexOf(' ', start);
+            end = text.indexOf('\n', space);
+            String left = text.substring(start, space);
+            String right = text.substring(space + 1, end);
             int key = symbol(known, left) << SYMBOL_BITS | symbol(known, right);
-            KEYS[slot(key)] = key;
-            RANKS[slot(key)] = rank;
-            MADE[rank] = (char) (known.size() + 1);
-            known.put(left + right, known.size() + 1);
+            int slot = slot(key);
+            keys[slot] = key;
+            ranks[slot] = rank;
+            made[rank] = (char) (known.size() + 1);
+            known.put(left.concat(right), known.size() + 1); // `+` would take ms to link
         }
     }
 
-    private Merges() {}
-
-    static int symbol(int codePoint) {
-        return SYMBOLS[codePoint];
+    int symbol(int codePoint) {
+        return symbols[codePoint];
     }
 
     /** The rank of the merge of two pieces, NEVER if there is none. */
-    static int rank(int left, int right) {
+    int rank(int left, int right) {
         int slot = slot(left << SYMBOL_BITS | right);
-        return KEYS[slot] == FREE ? NEVER : RANKS[slot];
+        return keys[slot] == FREE ? NEVER : ranks[slot];
     }
 
     /** The symbol that a merge makes. */
-    static int made(int rank) {
-        return MADE[rank];
+    int made(int rank) {
+        return made[rank];
     }
 
     /** Where a key is, or would be. */
-    private static int slot(int key) {
+    private int slot(int key) {
         int slot = key * SCATTER >>> 32 - SLOT_BITS;
-        while (KEYS[slot] != key && KEYS[slot] != FREE) slot = (slot + 1) % KEYS.length;
+        while (keys[slot] != key && keys[slot] != FREE) slot = (slot + 1) % keys.length;
         return slot;
     }
 
     /** What a merge takes was made by an earlier one, or is a code point. */
-    private static int symbol(HashMap<String, Integer> known, String piece) {
+    private int symbol(HashMap<String, Integer> known, String piece) {
         Integer found = known.get(piece);
         if (found != null) return found;
         int symbol = known.size() + 1;
         known.put(piece, symbol);
-        SYMBOLS[piece.codePointAt(0)] = (char) symbol;
+        symbols[new String(piece.getBytes(ISO_8859_1), UTF_8).codePointAt(0)] = (char) symbol;
         return symbol;
     }
 
-    private static String[] read() {
+    private static String read() {
         try (InputStream merges = Merges.class.getResourceAsStream("merges.txt")) {
-            return new String(merges.readAllBytes(), UTF_8).split("\n");
+            return new String(merges.readAllBytes(), ISO_8859_1);
         } catch (IOException error) {
             throw new UncheckedIOException(error);
         }

@@ -4,6 +4,7 @@ package tokenizer;
 final class Subwords {
     private static final int LONGEST = 64;
     private static final String CONTINUED = " ##";
+    private static final Merges MERGES = new Merges();
 
     // Of the stretch that is being merged: symbol and end of each piece, its rank with the next one.
     private final int[] symbols = new int[LONGEST];
@@ -42,7 +43,7 @@ final class Subwords {
                 start = at;
             }
             at += Character.charCount(codePoint);
-            symbols[count] = Merges.symbol(codePoint);
+            symbols[count] = MERGES.symbol(codePoint);
             ends[count++] = at;
         }
         merge();
@@ -51,15 +52,15 @@ final class Subwords {
 
     /** Merges the pair with the lowest rank, leftmost, until there is none; writes the pieces. */
     private void merge() {
-        for (int i = 0; i < count - 1; i++) ranks[i] = Merges.rank(symbols[i], symbols[i + 1]);
+        for (int i = 0; i < count - 1; i++) ranks[i] = MERGES.rank(symbols[i], symbols[i + 1]);
         for (int at = lowest(); at >= 0; at = lowest()) {
-            symbols[at] = Merges.made(ranks[at]);
+            symbols[at] = MERGES.made(ranks[at]);
             count--;
             for (int i = at + 1; i < count; i++) symbols[i] = symbols[i + 1];
             for (int i = at; i < count; i++) ends[i] = ends[i + 1];
             for (int i = at; i < count - 1; i++) ranks[i] = ranks[i + 1];
-            if (at > 0) ranks[at - 1] = Merges.rank(symbols[at - 1], symbols[at]);
-            if (at < count - 1) ranks[at] = Merges.rank(symbols[at], symbols[at + 1]);
+            if (at > 0) ranks[at - 1] = MERGES.rank(symbols[at - 1], symbols[at]);
+            if (at < count - 1) ranks[at] = MERGES.rank(symbols[at], symbols[at + 1]);
         }
         for (int i = 0; i < count; i++) {
             if (i > 0) out.append(CONTINUED);
