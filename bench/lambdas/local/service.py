@@ -119,6 +119,7 @@ class Service:
         retry_delays_s: before each further attempt at an event whose function failed.
         tell: is given a line about each event that was accepted and is given up.
         emulation: what AWS would add; None: nothing is added.
+        storage: of the environments' /tmp; by default as this machine lets us.
     """
 
     def __init__(
@@ -130,10 +131,11 @@ class Service:
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         tell: Callable[[str], object] = lambda _: None,
         emulation: Emulation | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self.pools = {function.name: Pool(function) for function in functions}
         self.shares = shares
-        self.storage = Storage.open()
+        self.storage = storage or Storage.open()
         self.max_concurrency = max_concurrency
         self.emulation = emulation
         self.events = Events(self._begin, retry_delays_s, tell)
