@@ -28,6 +28,7 @@ for _command in (
     jobs.breakpoint,
     jobs.sweep,
     services.serve,
+    services.aws,
     reports.report,
     reports.compare,
     looking.doctor,

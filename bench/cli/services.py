@@ -84,3 +84,43 @@ def serve(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen on port {port}: {error}") from error
+
+
+@click.command()
+@click.option("--port", default=4566, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
+@click.option("--max-concurrency", default=10, show_default=True, help="Calls at once, then 429.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Leave the unpacked code, the logs and the templates there.  [default: nothing is kept]",
+)
+@click.option("--with-parent", is_flag=True, help="End when standard input closes.")
+def aws(port: int, max_concurrency: int, keep: Path | None, with_parent: bool) -> None:
+    """Serve enough of AWS for `sam deploy` and the AWS CLI, on this machine, until Ctrl-C.
+
+    CloudFormation, S3, IAM, STS and Logs are moto's; functions run here in their real runtimes.
+    What is deployed is gone at the end. Nothing leaves the machine, and no account is needed.
+
+    \b
+    Example: bench aws
+    then, in another shell:
+             export AWS_ENDPOINT_URL=http://localhost:4566 AWS_DEFAULT_REGION=us-east-1 \\
+               AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+             sam deploy --stack-name bursts --resolve-s3 --capabilities CAPABILITY_IAM
+             bench cold python --stack bursts
+    (The name localhost matters: at an address, buckets are not found.)
+    """
+    from bench.lambdas.aws import serve as endpoint
+
+    try:
+        endpoint.serve(
+            port=port,
+            max_concurrency=max_concurrency,
+            keep=keep,
+            with_parent=with_parent,
+            say=click.echo,
+            tell=lambda line: click.echo(line, err=True),
+        )
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on port {port}: {error}") from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import click
@@ -24,6 +25,7 @@ from flink_job.offload.endpoint import lambda_api
 
 LANGUAGES = ("python", "java", "node")
 _LISTENS = "Lambda API on "
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 
 class TargetError(click.ClickException):
@@ -35,8 +37,9 @@ class Target:
     """Functions that can be called, by language.
 
     Attributes:
-        label: "local process", "local process, as on AWS (emulated)", or "AWS Lambda".
-        endpoint_url: None on AWS.
+        label: "local process", "local process, as on AWS (emulated)", "AWS Lambda", or "AWS API at
+            ADDRESS" where that stands in for it.
+        endpoint_url: None where boto3 finds it.
         region: None here.
         functions: names of the tokenizers.
         empties: names of the handlers that do nothing; none on a stack.
@@ -115,7 +118,18 @@ def open_target(
 
 @contextmanager
 def local_service(*options: str) -> Iterator[str]:
-    """`bench serve` on a free port, as a child process that ends with the context or with us.
+    """`bench serve` on a free port, see `child_service`."""
+    with child_service("serve", _LISTENS, *options) as address:
+        yield address
+
+
+@contextmanager
+def child_service(command: str, says: str, *options: str) -> Iterator[str]:
+    """A serving command of `bench` on a free port, as a child process that ends with the context
+    or with us.
+
+    Args:
+        says: what comes before the address in its first line.
 
     Yields:
         its address.
@@ -124,7 +138,7 @@ def local_service(*options: str) -> Iterator[str]:
         TargetError: it did not start.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.cli", "serve", "--port=0", "--with-parent", *options],
+        [sys.executable, "-m", "bench.cli", command, "--port=0", "--with-parent", *options],
         cwd=Path(__file__).resolve().parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -134,9 +148,9 @@ def local_service(*options: str) -> Iterator[str]:
     assert process.stdin and process.stdout
     try:
         line = process.stdout.readline()
-        if not line.startswith(_LISTENS):
-            raise TargetError("the local Lambda service did not start")
-        yield line.removeprefix(_LISTENS).strip()
+        if not line.startswith(says):
+            raise TargetError(f"`bench {command}` did not start")
+        yield line.removeprefix(says).strip()
     finally:
         process.stdin.close()
         try:
@@ -176,7 +190,7 @@ def deployed(stack: str, region: str | None) -> Target:
     except (BotoCoreError, ClientError) as error:
         raise TargetError(f"cannot find stack {stack}: {error}") from error
     return Target(
-        label="AWS Lambda",
+        label=_label(str(api.meta.endpoint_url)),
         endpoint_url=None,
         region=api.meta.region_name,
         functions=functions,
@@ -236,6 +250,12 @@ def memory_kept(target: Target, functions: Iterable[str]) -> Iterator[dict[str, 
     finally:
         for function, size_mb in configured.items():
             force_cold(target, function, size_mb)
+
+
+def _label(url: str) -> str:
+    """What a table says about where the functions ran."""
+    host = urlsplit(url).hostname or ""
+    return "AWS Lambda" if host.endswith(_AWS_DOMAINS) else f"AWS API at {url}"
 
 
 @cache

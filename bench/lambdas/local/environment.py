@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from bench.lambdas.local import runtimes
+from bench.lambdas.local import logs, runtimes
 from bench.lambdas.local.cpu import CpuShares, Group
 from bench.lambdas.local.http import Listener, Request, Response
 from bench.lambdas.local.logs import TAIL_BYTES
@@ -106,6 +106,7 @@ class Environment:
         shares: CpuShares | None,
         storage: Storage,
         on_end: Callable[[Environment], None],
+        log: Callable[[Function, str, bytes], object] | None = None,
     ) -> None:
         self.function = function
         self.max_memory_mb: int | None = None
@@ -115,6 +116,7 @@ class Environment:
         self._storage = storage
         self._tmp: Path | None = None
         self._on_end = on_end
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._initialised: asyncio.Future[Outcome | None] = self._loop.create_future()
@@ -210,6 +212,11 @@ class Environment:
         output = bytes(self._output)
         self._output.clear()
         return output
+
+    def log(self, text: bytes) -> None:
+        """Add to the log what the process does not write itself."""
+        if self._log:
+            self._log(self.function, self._name, text)
 
     def kill(self) -> None:
         """End the process and its children at once; `ended` says when they are gone."""
@@ -315,6 +322,7 @@ class Environment:
             return
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self._output_fd, 65536):
+                self.log(chunk)
                 self._output += chunk
                 del self._output[:-TAIL_BYTES]
                 if len(chunk) < 4096:
@@ -402,6 +410,7 @@ class Environment:
         self._output.clear()
         if self._memory_timer is None:
             self._memory_timer = self._loop.call_later(_MEMORY_LOOKS_S, self._watch_memory)
+        self.log(logs.start(invocation.request_id, self.function.log_format))
         headers = {
             "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + remaining_s) * 1000)),

@@ -34,7 +34,8 @@ class Request:
 
 @dataclass(slots=True, frozen=True)
 class Response:
-    """One answer; its body is JSON."""
+    """One answer. Its body is JSON unless a `Content-Type` says what it is; where there is none, as
+    to a HEAD, a `Content-Length` may say how long it would be."""
 
     status: int
     body: bytes = b""
@@ -44,7 +45,10 @@ class Response:
         lines = [_STATUS_LINES[self.status]]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if self.status != HTTPStatus.NO_CONTENT:
-            lines.append(f"Content-Type: application/json\r\nContent-Length: {len(self.body)}")
+            if "Content-Type" not in self.headers:
+                lines.append("Content-Type: application/json")
+            if "Content-Length" not in self.headers:
+                lines.append(f"Content-Length: {len(self.body)}")
         if not keep_alive:
             lines.append("Connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

@@ -67,16 +67,26 @@ def init_report(init_ms: float, status: str) -> str:
     return f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init\tStatus: {status}\n"
 
 
+def start(request_id: str, log_format: str = "Text") -> bytes:
+    """The line before an invocation's own."""
+    if log_format == "JSON":
+        return _platform("start", request_id, version="$LATEST").encode()
+    return f"START RequestId: {request_id} Version: $LATEST\n".encode()
+
+
+def end(report: Report, log_format: str = "Text") -> bytes:
+    """The lines after an invocation's own."""
+    if log_format == "JSON":
+        return report.json_line().encode()
+    return f"END RequestId: {report.request_id}\n{report.line()}".encode()
+
+
 def tail(init_output: bytes, output: bytes, report: Report, log_format: str = "Text") -> bytes:
     """The last 4 KB of an invocation's log: init, START, the function's own lines, END, REPORT."""
-    if log_format == "JSON":
-        start, end = _platform("start", report.request_id, version="$LATEST"), report.json_line()
-    else:
-        start = f"START RequestId: {report.request_id} Version: $LATEST\n"
-        end = f"END RequestId: {report.request_id}\n{report.line()}"
     if output and not output.endswith(b"\n"):
         output += b"\n"
-    return (init_output + start.encode() + output + end.encode())[-TAIL_BYTES:]
+    around = start(report.request_id, log_format), end(report, log_format)
+    return (init_output + around[0] + output + around[1])[-TAIL_BYTES:]
 
 
 def _platform(kind: str, request_id: str, **record: object) -> str:

@@ -74,7 +74,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, told_to_end.set)
     if with_parent:
-        loop.add_reader(sys.stdin.fileno(), _read_until_closed, loop, told_to_end)
+        loop.add_reader(sys.stdin.fileno(), ends_with_input, loop, told_to_end)
     service = open_service()
     api = LambdaApi(service)
     expiry = loop.create_task(service.expire_idle())
@@ -131,7 +131,8 @@ def _description(service: Service) -> list[str]:
     return lines
 
 
-def _read_until_closed(loop: asyncio.AbstractEventLoop, closed: asyncio.Event) -> None:
+def ends_with_input(loop: asyncio.AbstractEventLoop, closed: asyncio.Event) -> None:
+    """Take what standard input has; at its end, say so."""
     data = b""
     with contextlib.suppress(OSError):
         data = os.read(sys.stdin.fileno(), 4096)

@@ -120,6 +120,7 @@ class Service:
         tell: is given a line about each event that was accepted and is given up.
         emulation: what AWS would add; None: nothing is added.
         storage: of the environments' /tmp; by default as this machine lets us.
+        log: is given each function's log as it comes: function, log stream, output.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Service:
         tell: Callable[[str], object] = lambda _: None,
         emulation: Emulation | None = None,
         storage: Storage | None = None,
+        log: Callable[[Function, str, bytes], object] | None = None,
     ) -> None:
         self.pools = {function.name: Pool(function) for function in functions}
         self.shares = shares
@@ -139,6 +141,7 @@ class Service:
         self.max_concurrency = max_concurrency
         self.emulation = emulation
         self.events = Events(self._begin, retry_delays_s, tell)
+        self._log = log
         self._idle_timeout_s = idle_timeout_s
         self._closed = False
         self._in_flight = 0
@@ -291,7 +294,12 @@ class Service:
             raise Ending
         name = f"{pool.function.name}-{next(self._numbers)}"
         environment = Environment(
-            pool.function, name, self.shares, self.storage, lambda ended: self._ended(pool, ended)
+            pool.function,
+            name,
+            self.shares,
+            self.storage,
+            lambda ended: self._ended(pool, ended),
+            self._log,
         )
         pool.environments.add(environment)
         self.started += 1
@@ -314,6 +322,7 @@ def _result(obtained: _Obtained, invocation: Invocation, outcome: Outcome) -> Re
     )
     output, log_format = environment.take_output(), environment.function.log_format
     log_tail = logs.tail(obtained.log, output, report, log_format)
+    environment.log(logs.end(report, log_format))
     return Result(outcome, log_tail, obtained.bring_up_ms, obtained.placement_ms)
 
 

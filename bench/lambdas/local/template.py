@@ -22,7 +22,8 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """What a function runs and with how much. `runtime` is AWS's identifier, as python3.11."""
+    """What a function runs and with how much. `runtime` is AWS's identifier, as python3.11;
+    `log_group` None is AWS's own for its name."""
 
     name: str
     runtime: str
@@ -35,6 +36,8 @@ class Function:
     log_format: str = "Text"
     description: str = ""
     role: str = ""
+    log_group: str | None = None
+    version: str = "$LATEST"
 
     @property
     def language(self) -> str:

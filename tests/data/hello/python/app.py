@@ -1,0 +1,8 @@
+import json
+import os
+
+
+def lambda_handler(event, context):
+    print("asked for", event.get("who"))
+    message = f"{os.environ['GREETING']} {event.get('who')}, {os.environ['LOUD']}"
+    return {"statusCode": 200, "body": json.dumps({"message": message})}
