@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -109,6 +110,19 @@ def test_the_environment_is_like_on_aws_and_leaks_nothing(
     assert seen["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.11"
     assert seen["LAMBDA_TASK_ROOT"] == str(TEMPLATE.parent / "python")
     assert not {"HOME", "USER", "VIRTUAL_ENV", "AWS_ACCESS_KEY_ID"} & seen.keys()
+
+
+def test_boto3_is_there_unless_the_function_brings_its_own(tmp_path: Path) -> None:
+    """As on AWS, where the runtime's comes after the function's in what is searched."""
+    shutil.copytree(TEMPLATE.parent, tmp_path, dirs_exist_ok=True)
+    invoked = {"import": "boto3"}
+    with local_service(f"--template={tmp_path / 'template.yaml'}") as copied:
+        of_the_runtime = invoke(lambda_api(copied, None), event=invoked)["Payload"]
+        tmp_path.joinpath("python", "boto3.py").write_text("")
+        renew(lambda_api(copied, None))
+        of_the_function = invoke(lambda_api(copied, None), event=invoked)["Payload"]
+    assert ".runtimes/python" in of_the_runtime
+    assert of_the_function == str(tmp_path / "python" / "boto3.py")
 
 
 def test_the_first_call_alone_reports_an_init(api: Any) -> None:

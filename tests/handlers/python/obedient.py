@@ -1,5 +1,6 @@
 """Does what the event says, then answers with what it sees."""
 
+import importlib
 import os
 import pathlib
 import signal
@@ -64,6 +65,8 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         subprocess.Popen(event["start"])
     if "sleep" in event:
         time.sleep(event["sleep"])
+    if "import" in event:
+        return str(importlib.import_module(event["import"]).__file__)
     if "exit" in event:
         os._exit(event["exit"])
     if "kill" in event:
