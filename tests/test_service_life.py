@@ -253,6 +253,9 @@ def test_a_version_that_differs_is_told(tmp_path: Path) -> None:
     here = runtimes.version("python")
     assert f"Obedient asks for python3.13 and runs on {here} here\n" in done.stdout
     assert "nodejs22.x and runs" not in done.stdout
+    told = runtimes.told_versions(read(tmp_path / "template.yaml"))
+    assert told["python"] == f"{here} (asked for: python3.13)"
+    assert told["node"] == runtimes.version("node")
 
 
 # Resources.
@@ -281,6 +284,45 @@ def test_time_that_a_quota_made_functions_wait_is_counted() -> None:
         before = status(url)["functions_throttled_s"]
         call(url, {"spin": 0.1})
         assert status(url)["functions_throttled_s"] - before > 0.2
+
+
+def test_nothing_grows_with_calls_crashes_and_refusals() -> None:
+    with serving("--max-concurrency=2") as (process, url):
+        service_process = psutil.Process(process.pid)
+        client, api = LambdaClient(url, None), lambda_api(url, None)
+
+        def round_() -> None:
+            for _ in range(300):
+                client.invoke("Obedient", {})
+            for event in ({"exit": 3}, {"kill": True}, {"raise": "x"}):
+                with pytest.raises(CallFailed):
+                    client.invoke("Obedient", event)
+            for _ in range(20):
+                with pytest.raises(CallFailed, match="ResourceNotFoundException"):
+                    client.invoke("Nobody", {})
+            api.update_function_configuration(FunctionName="Obedient")
+            for _ in range(10):
+                api.invoke(FunctionName="Obedient", InvocationType="Event", Payload=b"{}")
+            eventually(lambda: status(url)["events"] == 0)
+
+        def size() -> tuple[float, int, int, int]:
+            eventually(lambda: status(url)["environments"] <= 2)
+            return (
+                service_process.memory_info().rss / 2**20,
+                service_process.num_fds(),
+                service_process.num_threads(),
+                len(_groups(process.pid)),
+            )
+
+        for _ in range(2):
+            round_()
+        before = size()
+        for _ in range(5):
+            round_()
+        after = size()
+        client.close()
+    assert after[0] - before[0] < 3, "MiB"
+    assert after[1:] == pytest.approx(before[1:], abs=3), "file descriptors, threads, groups"
 
 
 def test_a_failure_after_the_fork_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,13 @@ from bench.cli.options import Seconds
 
 
 @click.command()
-@click.option("--port", default=3001, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
+@click.option(
+    "--port",
+    default=3001,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    help="On 127.0.0.1; 0 takes a free one.",
+)
 @click.option(
     "--template",
     "templates",
@@ -19,9 +25,21 @@ from bench.cli.options import Seconds
     help="A template that `sam build` made; may be repeated.  [default: ours, if built]",
 )
 @click.option("--alias", "aliases", multiple=True, metavar="NEW=EXISTING", help="A second name.")
-@click.option("--max-concurrency", default=10, show_default=True, help="Calls at once, then 429.")
+@click.option(
+    "--max-concurrency",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Calls at once, then 429.",
+)
 @click.option("--memory", type=click.IntRange(128, 10_240), help="Of every function, in MB.")
-@click.option("--idle-timeout", default=600.0, show_default=True, help="Seconds, then it ends.")
+@click.option(
+    "--idle-timeout",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1, max=86_400),
+    help="Seconds, then an environment without work ends.",
+)
 @click.option(
     "--retry-delays",
     type=Seconds(),
@@ -88,7 +106,13 @@ def serve(
 
 @click.command()
 @click.option("--port", default=4566, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
-@click.option("--max-concurrency", default=10, show_default=True, help="Calls at once, then 429.")
+@click.option(
+    "--max-concurrency",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Calls at once, then 429.",
+)
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),

@@ -112,7 +112,7 @@ def open_target(
             empties=empties,
             aliases=second,
             cpu_share_enforced=status["cpu_share_enforced"],
-            versions=runtimes.versions(),
+            versions=runtimes.told_versions(read(TOKENIZERS)),
         )
 
 

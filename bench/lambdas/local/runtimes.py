@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.lambdas.local.template import ROOT, Function
@@ -110,6 +111,15 @@ def version(language: str) -> str | None:
         case _:
             manifests = RUNTIMES.glob("node/node_modules/node-linux-*/package.json")
             return next((str(json.loads(x.read_text())["version"]) for x in manifests), None)
+
+
+def told_versions(functions: Iterable[Function]) -> dict[str, str]:
+    """What runs each language, and what was asked for where that is another version."""
+    told = versions()
+    for function in functions:
+        if here := other_version(function):
+            told[function.language] = f"{here} (asked for: {function.runtime})"
+    return told
 
 
 def other_version(function: Function) -> str | None:

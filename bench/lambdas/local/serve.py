@@ -74,7 +74,10 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, told_to_end.set)
     if with_parent:
-        loop.add_reader(sys.stdin.fileno(), ends_with_input, loop, told_to_end)
+        try:
+            loop.add_reader(sys.stdin.fileno(), ends_with_input, loop, told_to_end)
+        except PermissionError:  # a file or /dev/null, which is at its end already
+            told_to_end.set()
     service = open_service()
     api = LambdaApi(service)
     expiry = loop.create_task(service.expire_idle())
