@@ -240,14 +240,14 @@ class Cluster:
         Raises:
             FlinkError: with the end of what `flink run` printed.
         """
-        command = [
-            str(flink_home() / "bin" / "flink"),
-            "run",
-            "--detached",
-            "--pyModule",
-            module,
-            *arguments,
-        ]
+        return self._run("--pyModule", module, *arguments)
+
+    def submit_jar(self, jar: Path, main_class: str, *arguments: str) -> str:
+        """Submit a job in Java with `flink run` and return its job id. Raises FlinkError."""
+        return self._run("--class", main_class, str(jar), *arguments)
+
+    def _run(self, *arguments: str) -> str:
+        command = [str(flink_home() / "bin" / "flink"), "run", "--detached", *arguments]
         done = subprocess.run(command, env=self._environment(), capture_output=True, text=True)
         marker = "Job has been submitted with JobID "
         for line in done.stdout.splitlines():
