@@ -705,6 +705,17 @@ def test_a_server_that_nobody_vouches_for_is_refused_as_boto3_does(
         assert not server.requests
 
 
+def test_a_server_that_is_another_is_refused_as_boto3_does(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account(monkeypatch)
+    monkeypatch.setenv("AWS_CA_BUNDLE", f"{certificate}.crt")
+    with faulty(sends(reply(b"{}")), certificate) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url.replace("127.0.0.1", "localhost"))
+        assert [failure(client(None, None)).kind for client in CLIENTS] == ["SSLError"] * 2
+        assert not server.requests
+
+
 def test_an_encrypted_answer_that_trickles_is_bounded_too(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

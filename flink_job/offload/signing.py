@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -31,7 +31,7 @@ class Template:
     authorization: str
     canonical: bytes
     to_sign: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
     def signature(self, body: bytes) -> str:
         """The signature that the request has with this body."""

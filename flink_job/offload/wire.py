@@ -8,6 +8,7 @@ TLS, proxies, keeping alive.
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import httptools
 import urllib3
 from botocore.httpsession import ProxyConfiguration, create_urllib3_context, get_cert_path
+from urllib3.util.ssl_match_hostname import CertificateError
 
 # Far beyond the 6 MB that Lambda answers with: what is larger is no answer of a function.
 LARGEST_REPLY_BYTES = 64 * 2**20
@@ -150,6 +152,8 @@ class Wire:
                 connection.connect()
         except (OSError, urllib3.exceptions.HTTPError) as error:
             raise Unreachable(str(error)) from error
+        except CertificateError as error:
+            raise Unreachable(str(error)) from ssl.SSLCertVerificationError(str(error))
 
 
 class _Incoming:
