@@ -15,7 +15,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from bench.lambdas.target import TargetError, child_service, deployed, open_target
+from bench.lambdas.target import TargetError, child_service, deployed, force_cold, open_target
+from flink_job.offload.client import LambdaClient
 
 ROOT = Path(__file__).parent.parent
 HELLO = Path(__file__).parent / "data/hello"
@@ -243,6 +244,62 @@ def test_a_stacks_functions_are_found_by_its_outputs(aws: dict[str, str]) -> Non
         assert target.functions["java"].startswith("ours-JavaTokenizer-")
         assert target.versions["java"] == "python3.11"
         assert target.empties == {}
+
+
+def test_a_stack_of_one_language_is_enough_and_says_what_it_lacks(aws: dict[str, str]) -> None:
+    _created("one", _ours("Node"))
+    with open_target("one") as target:
+        assert list(target.functions) == ["node"]
+        with pytest.raises(TargetError, match=r"no output JavaTokenizerName; .* it has: node"):
+            target.functions["java"]
+
+
+def test_a_stack_of_something_else_is_told_with_what_to_do(aws: dict[str, str]) -> None:
+    _created("other", INLINE)
+    with pytest.raises(TargetError, match=r"no output PythonTokenizerName.* sam deploy --guided"):
+        deployed("other", None)
+
+
+def test_functions_of_a_stack_within_a_stack_are_found(aws: dict[str, str]) -> None:
+    bucket = boto3.client("s3")
+    bucket.create_bucket(Bucket="templates")
+    bucket.put_object(Bucket="templates", Key="child.yaml", Body=_ours("Python").encode())
+    url = f"{aws['AWS_ENDPOINT_URL']}/templates/child.yaml"
+    child = f"Type: AWS::CloudFormation::Stack\n    Properties: {{TemplateURL: '{url}'}}"
+    _created("parent", f"Resources:\n  Child:\n    {child}\n")
+    with open_target("parent") as target:
+        assert target.functions["python"].startswith("parent-Child-")
+
+
+def test_a_container_image_is_called_one(aws: dict[str, str]) -> None:
+    image = """
+Resources:
+  Role:
+    Type: AWS::IAM::Role
+    Properties: {AssumeRolePolicyDocument: {Version: "2012-10-17", Statement: []}}
+  JavaTokenizer:
+    Type: AWS::Lambda::Function
+    Properties:
+      PackageType: Image
+      Code: {ImageUri: "000000000000.dkr.ecr.us-east-1.amazonaws.com/ours:1"}
+      Role: !GetAtt Role.Arn
+Outputs:
+  JavaTokenizerName: {Value: !Ref JavaTokenizer}
+"""
+    _created("image", image)
+    with open_target("image") as target:
+        assert target.versions == {"java": "container image"}
+
+
+def test_an_alias_can_be_called_but_its_cold_start_not_forced(aws: dict[str, str]) -> None:
+    template = _ours("Python").replace("!Ref PythonTokenizer", "!Ref PythonTokenizerAliaslive")
+    properties = "      Runtime: python3.11\n"
+    _created("aliased", template.replace(properties, properties + "      AutoPublishAlias: live\n"))
+    with open_target("aliased") as target:
+        client = LambdaClient(target.endpoint_url, target.region)
+        assert client.invoke(target.functions["python"], {}).value == {}
+        with pytest.raises(TargetError, match="is a version or an alias"):
+            force_cold(target, target.functions["python"])
 
 
 def test_a_stack_that_is_not_there_is_told(aws: dict[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from bench.cli import main
 from bench.experiments import aa, batches, cold, compute
 from bench.experiments.batches import BatchTooLarge, TooManyFailures, Work, WrongAnswer
 from bench.facts.records import Run, find_runs, frames
-from bench.lambdas import target
 from bench.lambdas.target import Target
 from flink_job.offload.client import Answer, CallFailed, Report
 from functions.python.tokenizer import encode, operator
@@ -43,6 +43,12 @@ class FakeLambda:
         self.calls[function] = 0
         self.log.append(f"cold {function} {memory_mb}")
 
+    @contextmanager
+    def memory_kept(self, target: Target, functions: Iterable[str]) -> Iterator[dict[str, int]]:
+        yield dict.fromkeys(functions, 1769)
+        for function in functions:
+            self.force_cold(target, function, 1769)
+
     def invoke(self, function: str, event: Any) -> Answer:
         self.calls[function] += 1
         self.log.append(f"{function} {len(event['sentences'])}")
@@ -55,7 +61,8 @@ class FakeLambda:
                 "compute_ns": int(took * 1e6),
             }
         report = Report(duration_ms=took, init_ms=50.0 if call == 1 else None)
-        return self.alter(function, call, Answer(value, took + 1, report))
+        wall_ms = took + 1 + (report.init_ms or 0.0)
+        return self.alter(function, call, Answer(value, wall_ms, report))
 
 
 @pytest.fixture
@@ -64,8 +71,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeLambda:
     for module in (cold, compute):
         monkeypatch.setattr(module, "force_cold", fake.force_cold)
         monkeypatch.setattr(module, "LambdaClient", lambda *_: fake)
-    monkeypatch.setattr(target, "force_cold", fake.force_cold)
-    monkeypatch.setattr(target, "memory_mb", lambda target, function: 1769)
+        monkeypatch.setattr(module, "memory_kept", fake.memory_kept)
     return fake
 
 

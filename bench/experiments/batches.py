@@ -152,6 +152,10 @@ class Caller:
                 raise
         return answer
 
+    def note(self, language: str, function: str, error: Exception) -> None:
+        """Record what kept a function from being called at all."""
+        self._record(language, function, type(error).__name__, str(error))
+
     def _record(self, language: str, function: str, error: str, message: str) -> None:
         self._run.write(
             "failure",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.experiments.batches import PLAIN, Batch, Caller, Text, Work
 from bench.facts.records import Run
-from bench.lambdas.target import Target, force_cold, memory_kept
+from bench.lambdas.target import MemoryRefused, Target, force_cold, memory_kept
 from flink_job.offload.client import Answer, LambdaClient
 
 ROUNDS = 20
@@ -53,7 +53,8 @@ def measure(
     Args:
         work: the operator, and the mean length of the sentences.
         texts: letters of the sentences; see `Work.draw`.
-        memories_mb: memory sizes; if there are none, what each function is configured with.
+        memories_mb: memory sizes; if there are none, what each function is configured with. One
+            that the account may not have is noted as a failure.
         rounds: samples wanted of each.
         on_progress: called with 1 after each sample.
 
@@ -74,11 +75,15 @@ def measure(
             for size in memories_mb or [configured[function]]
             for text in texts
         ]
+        refused: set[tuple[str, int]] = set()
         for round_ in range(rounds):
             for place in rng.sample(places, len(places)):
-                for _ in range(ATTEMPTS):
-                    if _sample(target, run, caller, place, batches[place.text], work, round_):
-                        break
+                if (place.function, place.memory_mb) not in refused:
+                    try:
+                        _attempt(target, run, caller, place, batches[place.text], work, round_)
+                    except MemoryRefused as error:
+                        refused.add((place.function, place.memory_mb))
+                        caller.note(place.language, place.function, error)
                 on_progress(1)
 
 
@@ -111,6 +116,21 @@ def _functions(target: Target, language: str) -> dict[str, str]:
     if language in target.empties:
         found["empty"] = target.empties[language]
     return found
+
+
+def _attempt(
+    target: Target,
+    run: Run,
+    caller: Caller,
+    place: _Place,
+    batch: Batch,
+    work: Work,
+    round_: int,
+) -> None:
+    """Take a sample, again if it does not count."""
+    for _ in range(ATTEMPTS):
+        if _sample(target, run, caller, place, batch, work, round_):
+            return
 
 
 def _sample(

@@ -16,7 +16,7 @@ from statistics import median
 
 from bench.experiments.batches import PLAIN, Batch, Caller, TooManyFailures, Work
 from bench.facts.records import Run
-from bench.lambdas.target import Target, force_cold, memory_kept
+from bench.lambdas.target import MemoryRefused, Target, force_cold, memory_kept
 from flink_job.offload.client import LambdaClient
 
 SIZES = (1, 10, 100, 1000)
@@ -61,7 +61,8 @@ def measure(
         measured: the functions; see `subjects`.
         work: the operator, and the mean length of the sentences.
         sizes: of the batches, in sentences.
-        memories_mb: memory sizes; if there are none, what each function is configured with.
+        memories_mb: memory sizes; if there are none, what each function is configured with. One
+            that the account may not have is noted as a failure.
         environments: of each function at each memory size, one after another.
         rounds: calls of each size in each environment once it is steady.
         max_warmup: calls after which an environment is taken as it is.
@@ -78,7 +79,6 @@ def measure(
     caller = Caller(client, run, "compute")
     batches = (work.draw(run.seed, number, max(sizes)) for number in itertools.count())
     functions = [_Environments(subject, caller, run, work) for subject in measured]
-    turns = list(itertools.product(functions, sizes))
     memories: list[int | None] = [*memories_mb] or [None]
     passes = [size for _ in range(environments) for size in rng.sample(memories, len(memories))]
     began = time.monotonic()
@@ -86,8 +86,14 @@ def measure(
         for number, size_mb in enumerate(passes):
             if number >= len(memories) and time.monotonic() - began > budget_s:
                 break
+            started = []
             for function in rng.sample(functions, len(functions)):
-                function.start(target, next(batches), max_warmup, size_mb)
+                try:
+                    function.start(target, next(batches), max_warmup, size_mb)
+                    started.append(function)
+                except MemoryRefused as error:
+                    caller.note(function.subject.language, function.subject.function, error)
+            turns = list(itertools.product([x for x in functions if x in started], sizes))
             for round_ in range(number * rounds, (number + 1) * rounds):
                 batch = next(batches)
                 cut = {size: batch.cut(size) for size in sizes}

@@ -6,30 +6,27 @@ import json
 import subprocess
 import sys
 import urllib.request
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import click
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bench.lambdas import control
+from bench.lambdas.control import MemoryRefused, TargetError
 from bench.lambdas.local import runtimes
 from bench.lambdas.local.template import EMPTIES, TOKENIZERS, TemplateError, read
-from flink_job.offload.endpoint import lambda_api
 
+__all__ = ["AWS", "LANGUAGES", "MemoryRefused", "Target", "TargetError"]
+
+AWS = "AWS Lambda"
 LANGUAGES = ("python", "java", "node")
 _LISTENS = "Lambda API on "
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
-
-
-class TargetError(click.ClickException):
-    """A target that cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,9 @@ def open_target(
             raise TargetError(
                 "memory, concurrency, second names and --as-on are the local service's only"
             )
-        yield deployed(stack, region)
+        target = deployed(stack, region)
+        with memory_kept(target, [*target.functions.values(), *target.empties.values()]):
+            yield target
         return
     try:
         functions = {x.language: x.name for x in read(TOKENIZERS)}
@@ -162,107 +161,90 @@ def child_service(command: str, says: str, *options: str) -> Iterator[str]:
 
 
 def deployed(stack: str, region: str | None) -> Target:
-    """The functions that a stack's outputs name.
+    """The functions that the outputs of a stack, or of the stacks in it, name.
 
     Raises:
-        TargetError: no such stack, an output is missing, or AWS cannot be asked.
+        TargetError: no such stack, no function in its outputs, or AWS cannot be asked.
     """
     try:
-        described = boto3.client("cloudformation", region_name=region).describe_stacks(
-            StackName=stack
-        )
-        outputs = {
-            output["OutputKey"]: output["OutputValue"]
-            for output in described["Stacks"][0].get("Outputs", [])
-        }
-        missing = [x for x in map(_output, LANGUAGES) if x not in outputs]
-        if missing:
+        told = _outputs(boto3.client("cloudformation", region_name=region), stack)
+        api = control.api(None, region)
+        functions = _named(told, "Tokenizer")
+        if not functions:
             raise TargetError(
-                f"stack {stack} has no output {', '.join(missing)}; deploy this project's "
-                "template: sam build && sam deploy --guided"
+                f"stack {stack} has no output {', '.join(_output(x) for x in LANGUAGES)}; deploy "
+                "this project's template: sam build && sam deploy --guided"
             )
-        functions = {language: outputs[_output(language)] for language in LANGUAGES}
-        api = lambda_api(None, region)
         configurations = {
             language: api.get_function_configuration(FunctionName=name)
             for language, name in functions.items()
         }
     except (BotoCoreError, ClientError) as error:
         raise TargetError(f"cannot find stack {stack}: {error}") from error
+    label = _label(str(api.meta.endpoint_url))
     return Target(
-        label=_label(str(api.meta.endpoint_url)),
+        label=label,
         endpoint_url=None,
         region=api.meta.region_name,
-        functions=functions,
-        empties={},
-        cpu_share_enforced=True,
-        versions={language: x["Runtime"] for language, x in configurations.items()},
+        functions=_Functions(functions, stack),
+        empties=_named(told, "Empty"),
+        cpu_share_enforced=True if label == AWS else None,
+        versions={
+            language: x.get("Runtime", "container image") for language, x in configurations.items()
+        },
     )
 
 
-def force_cold(target: Target, function: str, memory_mb: int | None = None) -> None:
-    """Make the next call of `function` a cold start, on AWS and here alike: give an environment
-    variable a fresh value (and the function a memory size), and wait until that holds.
+class _Functions(dict[str, str]):
+    """Names by language; asking for another says which there are."""
 
-    Raises:
-        TargetError: the configuration was refused.
-    """
-    api = _api(target.endpoint_url, target.region)
-    try:
-        configuration = api.get_function_configuration(FunctionName=function)
-        variables = configuration.get("Environment", {}).get("Variables", {})
-        api.update_function_configuration(
-            FunctionName=function,
-            MemorySize=memory_mb or configuration["MemorySize"],
-            Environment={"Variables": {**variables, "COLD_START": uuid.uuid4().hex}},
+    def __init__(self, names: Mapping[str, str], stack: str) -> None:
+        super().__init__(names)
+        self._stack = stack
+
+    def __missing__(self, language: str) -> str:
+        raise TargetError(
+            f"stack {self._stack} has no output {_output(language)}; name the languages that it "
+            f"has: {' '.join(self)}"
         )
-        api.get_waiter("function_updated_v2").wait(FunctionName=function)
-    except (BotoCoreError, ClientError) as error:
-        raise TargetError(f"cannot configure {function}: {error}") from error
 
 
-def memory_mb(target: Target, function: str) -> int:
-    """The memory size that `function` is configured with.
-
-    Raises:
-        TargetError: it cannot be asked.
-    """
-    try:
-        api = _api(target.endpoint_url, target.region)
-        return int(api.get_function_configuration(FunctionName=function)["MemorySize"])
-    except (BotoCoreError, ClientError) as error:
-        raise TargetError(f"cannot ask for the configuration of {function}: {error}") from error
+def _outputs(cloudformation: Any, stack: str) -> dict[str, str]:
+    """Outputs by name, those of stacks within it below its own."""
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    found: dict[str, str] = {}
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    for resource in (x for page in pages for x in page["StackResourceSummaries"]):
+        if resource["ResourceType"] == "AWS::CloudFormation::Stack":
+            found |= _outputs(cloudformation, resource["PhysicalResourceId"])
+    return found | {x["OutputKey"]: x["OutputValue"] for x in described.get("Outputs", [])}
 
 
-@contextmanager
-def memory_kept(target: Target, functions: Iterable[str]) -> Iterator[dict[str, int]]:
-    """Functions whose memory size may be changed: at the end each has again what it began with.
-
-    Yields:
-        what each is configured with, MB.
-
-    Raises:
-        TargetError: a configuration cannot be asked for, or was refused.
-    """
-    configured = {function: memory_mb(target, function) for function in functions}
-    try:
-        yield configured
-    finally:
-        for function, size_mb in configured.items():
-            force_cold(target, function, size_mb)
+def _named(outputs: Mapping[str, str], kind: str) -> dict[str, str]:
+    """Function names by language, of the outputs that template.yaml gives them."""
+    names = {language: outputs.get(_output(language, kind)) for language in LANGUAGES}
+    return {language: name for language, name in names.items() if name}
 
 
 def _label(url: str) -> str:
     """What a table says about where the functions ran."""
     host = urlsplit(url).hostname or ""
-    return "AWS Lambda" if host.endswith(_AWS_DOMAINS) else f"AWS API at {url}"
+    return AWS if host.endswith(_AWS_DOMAINS) else f"AWS API at {url}"
 
 
-@cache
-def _api(endpoint_url: str | None, region: str | None) -> Any:
-    return lambda_api(endpoint_url, region)
+def _output(language: str, kind: str = "Tokenizer") -> str:
+    """The output of template.yaml that holds the name of a language's function."""
+    return f"{language.capitalize()}{kind}Name"
 
 
-def _output(language: str) -> str:
-    """The output of template.yaml that holds the name of a language's tokenizer."""
-    return f"{language.capitalize()}TokenizerName"
+# What is changed of a function is `control`'s; targets are where it is changed.
+
+
+def force_cold(target: Target, function: str, memory_mb: int | None = None) -> None:
+    """Make the next call of `function` a cold start; see `control.force_cold`."""
+    control.force_cold(target.endpoint_url, target.region, function, memory_mb)
+
+
+def memory_kept(target: Target, functions: Iterable[str]) -> AbstractContextManager[dict[str, int]]:
+    """Functions whose configuration may be changed; see `control.kept`."""
+    return control.kept(target.endpoint_url, target.region, functions)

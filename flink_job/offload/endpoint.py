@@ -76,11 +76,17 @@ def resolve(endpoint_url: str | None, region: str | None) -> Endpoint:
 
 
 def lambda_api(
-    endpoint_url: str | None, region: str | None, timeout_s: float = 60.0, connections: int = 10
+    endpoint_url: str | None,
+    region: str | None,
+    timeout_s: float = 60.0,
+    connections: int = 10,
+    attempts: int = 1,
 ) -> Any:
-    """boto3's client of the Lambda API. It never retries, since a retry repeats the work.
+    """boto3's client of the Lambda API. Of itself it never retries, since a retry of Invoke repeats
+    the work.
 
     Args:
+        attempts: at a request in all, by botocore's own rules of what is worth another.
         endpoint_url, region: see `resolve`.
         timeout_s: bound on connecting and on each wait for more of the answer, in seconds.
         connections: connections kept open, that is calls in flight at once.
@@ -92,7 +98,7 @@ def lambda_api(
         "connect_timeout": timeout_s,
         "read_timeout": timeout_s,
         "max_pool_connections": connections,
-        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "retries": {"total_max_attempts": attempts, "mode": "standard"},
         "tcp_keepalive": True,
     }
     local: dict[str, Any] = {}
