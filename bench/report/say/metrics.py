@@ -177,6 +177,8 @@ def table(setting: Setting) -> Table | None:
         return None
     rows, data = [], []
     by = _by_metric(base)
+    if not by:
+        return None
     for name, found in sorted(by.items(), key=lambda x: (x[1][0].needs_calm, _delay_ms(x[1]))):
         m = found[0]
         after = over([x.delay_ms / 1000 for x in found])
