@@ -427,7 +427,9 @@ def run(results: Path, language: str, seed: int = 0, **head: Any) -> Path:
     return write(results / name, facts(), languages=[language], **head)
 
 
-def together(results: Path, seed: int = 0, repetitions: int = 5, **head: Any) -> Path:
+def together(
+    results: Path, name: str = "20261122T100100Z-run", seed: int = 0, repetitions: int = 5
+) -> Path:
     """A run in which all languages took turns: cold starts, compute, and surges, repeated."""
     rng = np.random.default_rng(seed)
 
@@ -437,7 +439,7 @@ def together(results: Path, seed: int = 0, repetitions: int = 5, **head: Any) ->
         for repetition in range(1, repetitions + 1):
             yield from surge(rng, f"none-{repetition}", "none", None, repetition=repetition)
             for language in LANGUAGES:
-                name = f"operator-{language}-{repetition}"
-                yield from surge(rng, name, "operator", language, repetition=repetition)
+                called = f"operator-{language}-{repetition}"
+                yield from surge(rng, called, "operator", language, repetition=repetition)
 
-    return write(results / "20261122T100100Z-run", facts(), **head)
+    return write(results / name, facts())

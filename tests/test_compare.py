@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -11,7 +13,7 @@ from bench.cli import main
 from bench.facts import records
 from bench.report.gather import evidence, surges
 from bench.report.gather.latency import PARTS
-from bench.report.say import compare, languages
+from bench.report.say import compare, languages, versus
 from tests import synthetic
 
 
@@ -139,3 +141,52 @@ def test_the_workers_limit_and_measured_capacity_stand_in_the_header(runs: list[
     (group,) = evidence.load(runs)
     said = compare.header(group)
     assert "Local worker held to 0.5 CPU by cgroup v1, measured capacity 1,500 sentences/s." in said
+
+
+def test_two_runs_of_the_same_stand_side_by_side_and_nothing_is_called_different(
+    tmp_path: Path,
+) -> None:
+    old = synthetic.together(tmp_path, "20261122T100100Z-run", seed=1)
+    new = synthetic.together(tmp_path, "20261122T100200Z-run", seed=2)
+    text = compare.write([old, new], tmp_path / "out")
+    assert "Two runs side by side" in text
+    assert "Java: cold, init + first call, ms" in text and ", Node: p99, ms" in text
+    assert "**different**" not in text
+
+
+def test_a_run_that_is_twice_as_slow_is_told_by_its_figures(tmp_path: Path) -> None:
+    old = synthetic.together(tmp_path, seed=1)
+    facts = (
+        (kind, {**fields, "compute_ms": 2 * fields["compute_ms"]} if kind == "call" else fields)
+        for kind, fields in synthetic.compute(np.random.default_rng(2), warmup=300)
+    )
+    new = synthetic.write(tmp_path / "20261122T110000Z-compute", facts)
+    (row,) = [
+        row
+        for row in (versus.table(*(evidence.load([x])[0] for x in (old, new))) or missing()).rows
+        if row[0] == "Node: warm, 100 sentences, ms"
+    ]
+    assert row[3].startswith("**different**: 1.")
+
+
+def missing() -> Any:
+    raise AssertionError("no table")
+
+
+def test_runs_across_a_drifting_machine_are_not_compared(tmp_path: Path) -> None:
+    runs = [synthetic.together(tmp_path, f"20261122T100{x}00Z-run", repetitions=1) for x in "12"]
+    file = runs[1] / records.FILE_NAME
+    text = file.read_text(encoding="utf-8")
+    after = text.index('"when":"after"')
+    slow = text[after:].replace("[20.0,20.1,20.2,20.1,20.0]", "[30.0,30.1,30.2,30.1,30.0]", 1)
+    file.write_text(text[:after] + slow, encoding="utf-8")
+    old, new = (evidence.load([x])[0] for x in runs)
+    table = versus.table(old, new)
+    assert table is not None
+    assert "Nothing is compared: the machine drifted by 50% during the new run" in table.note
+    assert {row[3] for row in table.rows} == {"not compared"}
+
+
+def test_a_run_given_twice_is_refused(runs: list[Path]) -> None:
+    with pytest.raises(evidence.NoRuns, match="is given twice"):
+        evidence.load([runs[0], runs[0]])

@@ -51,11 +51,13 @@ def compare(runs: tuple[str, ...]) -> None:
     """Show the languages side by side: cold start, compute per batch, latency in the surge.
 
     RUN is the name of a run in results/ or a folder; without any, the newest `bench run` of each
-    language. Runs on different targets or machines never share a table. The same goes to
-    results/compare.md, and every cell of it to results/compare.csv.
+    language. Runs on different targets or machines never share a table. Two RUNs, the older one
+    first, are set beside each other: each figure of both is different, equal, or not known. The
+    same goes to results/compare.md, and every cell of the first to results/compare.csv.
 
     \b
-    Example: bench run python && bench run java && bench run node && bench compare
+    Example: bench run && bench compare
+    Example: bench compare 20261122T144707Z-surge 20261122T150946Z-surge
     """
     from bench.facts import records
     from bench.report.gather import evidence

@@ -165,10 +165,11 @@ def load(folders: Sequence[Path]) -> list[Evidence]:
     A run that called no function goes with the others of its machine.
 
     Raises:
-        NoRuns: there are none.
+        NoRuns: there are none, or one is given twice.
         RecordsUnreadable: one of them holds no records of this version.
     """
     groups: dict[tuple[Any, ...], list[Frames]] = {}
+    names: set[tuple[Any, ...]] = set()
     for folder in folders:
         frames = records.frames(folder)
         if frames["run"].empty:
@@ -176,6 +177,9 @@ def load(folders: Sequence[Path]) -> list[Evidence]:
         head = frames["run"].iloc[0]
         state = head["machine"]
         key = (head["target"], head["region"], state["cpu"], state["cores"])
+        if (*key, head["run"]) in names:
+            raise NoRuns(f"run {head['run']} is given twice, the second time as {folder}")
+        names.add((*key, head["run"]))
         groups.setdefault(key, []).append(_named(frames, str(head["run"])))
     if not groups:
         raise NoRuns("no runs yet: `bench run python` makes one")

@@ -14,10 +14,9 @@ from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.gather.surges import Arm, Duel, Setting
 from bench.report.say import languages, metrics, money, relief
 from bench.report.say.table import between, number, over, settles, time, verdict
+from bench.report.say.versus import REFUSED_DRIFT
 from bench.stats import Comparison, Ranking
 
-REFUSED_DRIFT = 0.30
-"""A machine that drifted by more than this while it measured compares only what took turns."""
 _ABSORBS = 5.0
 """The least factor for which p99 must be lower to say "absorbs" and not only "relieves"."""
 

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.gather import surges
 from bench.report.gather.evidence import Evidence, code_of, load
 from bench.report.gather.surges import Conditions
-from bench.report.say import languages, relief
+from bench.report.say import languages, relief, versus
 from bench.report.say.table import Table
 
 
@@ -79,11 +79,17 @@ def csv(groups: Sequence[Evidence]) -> str:
 def write(folders: Sequence[Path], out: Path) -> str:
     """Write compare.md and compare.csv to the folder `out`; the Markdown.
 
+    Two runs that measured something in common are set side by side, the first as the old one.
+
     Raises:
         NoRuns: there are none.
     """
     groups = load(folders)
     text = markdown(groups)
+    if len(folders) == 2 and (beside := versus.table(*(load([f])[0] for f in folders))):
+        text = f"# {groups[0].where}\n\n{beside.section()}\n\n" + "\n".join(
+            f"- {line}" for e in groups for line in header(e)
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.md").write_text(text, encoding="utf-8")
     (out / "compare.csv").write_text(csv(groups), encoding="utf-8")
