@@ -280,7 +280,7 @@ def timeline(setting: Setting) -> Plot | None:
             _decisions(ax, a, low * 0.55)
             ax.text(
                 0.01, 0.96, a.label, transform=ax.transAxes, va="top", fontweight="bold",
-                color=_arm_colour(a),
+                color=arm_colour(a),
             )  # fmt: skip
         panels[0].set_ylim(low * 0.4, high)
         panels[0].set_xlim(0, setting.conditions.length_s)
@@ -312,7 +312,7 @@ def timeline(setting: Setting) -> Plot | None:
 
 def _latency_line(ax: Any, a: Arm, band: bool = False) -> None:
     line = a.surges[0].over_time
-    seconds, c = line["at_ms"] / 1000, _arm_colour(a)
+    seconds, c = line["at_ms"] / 1000, arm_colour(a)
     ax.plot(seconds, line["p50_ms"], color=c, ls=_arm_style(a), lw=1.5, zorder=3, label=a.label)
     if band:
         ax.fill_between(
@@ -332,7 +332,7 @@ def _decisions(ax: Any, a: Arm, y: float) -> None:
     for i, j in zip(changed, [*changed[1:], len(share)], strict=True):
         if share[i] > 0:
             ax.plot(
-                [at[i], until[j - 1]], [y, y], color=_arm_colour(a), lw=5, zorder=3,
+                [at[i], until[j - 1]], [y, y], color=arm_colour(a), lw=5, zorder=3,
                 alpha=0.25 + 0.75 * share[i], solid_capstyle="butt",
             )  # fmt: skip
     flagged = decisions[decisions["overloaded"].astype(bool)]
@@ -345,7 +345,7 @@ def _shade(ax: Any, setting: Setting) -> None:
     ax.axvspan(begin / 1000, end / 1000, color=colour("window"), zorder=0, linewidth=0)
 
 
-def _arm_colour(a: Arm) -> str:
+def arm_colour(a: Arm) -> str:
     if a.method.startswith("scale-out"):
         return colour("scale")
     return colour("bigger" if a.method == "bigger" else a.language)
@@ -593,7 +593,7 @@ def bursts(group: Sequence[Setting]) -> Plot:
         for line in filter(None, lines.values()):
             a = line[0][2]
             ax.plot(
-                [p[0] for p in line], [p[1] for p in line], color=_arm_colour(a),
+                [p[0] for p in line], [p[1] for p in line], color=arm_colour(a),
                 ls=_arm_style(a), marker="o", ms=4, label=a.label,
             )  # fmt: skip
         ax.set_xscale("log")

@@ -23,8 +23,12 @@ _ABSORBS = 5.0
 
 def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     """Paragraphs of Markdown, the conclusion first, what is missing last."""
+    return [*three(e, settings), *details(e, settings)]
+
+
+def details(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    """What stands behind the three sentences, and what is missing."""
     said = [
-        *three(e, settings),
         *_helps_by_arm(settings),
         *_which_language(e, settings),
         *_python_or_java(e, settings),
