@@ -17,8 +17,8 @@ import pytest
 from bench.cluster.reporters import Listener, parse
 from bench.experiments import breakpoint as experiment
 from bench.experiments import sweep
+from bench.experiments.calibrate import Capacity
 from bench.experiments.drive import Surge
-from bench.experiments.surge import BASE_PER_S
 from bench.facts.records import Run, read
 from bench.report import build
 from bench.report.draw import breakpoint as breakpoint_plots
@@ -37,7 +37,7 @@ QUEUE = "tokenizer.Shuffle.Netty.Input.Buffers.inputQueueLength"
 
 def surge_record(surge: Surge) -> dict[str, Any]:
     fields = asdict(surge)
-    for name in ("ordinal", "poll_ms", "memory_mb"):
+    for name in ("ordinal", "poll_ms", "memory_mb", "worker_cpu"):
         del fields[name]
     return fields | {
         "surge": surge.name,
@@ -102,7 +102,8 @@ def pushed(surge: Surge, capacity_per_s: float, every_ms: int) -> Records:
 
 
 def ladder(base: float = 200.0, doublings: int = 3) -> Surge:
-    return experiment.Plan(1000.0, base, step_s=4.0).ladder(base, doublings)
+    ladder = experiment.Plan(step_s=4.0).ladder(base / 1000, doublings)
+    return ladder.at(capacity_per_s=1000.0, worker_cpu=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -151,18 +152,24 @@ def test_bisection_closes_in_on_a_capacity_nobody_told(
         def __enter__(self) -> None: ...
         def __exit__(self, *_: Any) -> None: ...
 
+    def calibrated(*_: Any) -> Capacity:
+        return Capacity(1000.0, 900.0, 1100.0)
+
     monkeypatch.setattr("bench.experiments.drive.drive", drive)
+    monkeypatch.setattr("bench.experiments.calibrate.measure", calibrated)
     monkeypatch.setattr(experiment, "Cluster", NoCluster)
+    monkeypatch.setattr(experiment, "Worker", NoCluster)
     with Run("breakpoint", results=tmp_path) as run:
-        plan = experiment.Plan(None, 200.0, bisections=4)
-        kept, broke = experiment.measure(run, plan)
+        plan = experiment.Plan(first=0.2, bisections=4)
+        kept, broke = experiment.measure(run, plan, worker_cpu=0.4)
     assert kept is not None and broke is not None
     assert broke - kept == 800 / 2**4
     assert kept <= 1150 * 1.06 and broke >= 1150  # a step may leave 5 % over
     names = [r["surge"] for r in read(run.path) if r["kind"] == "surge"]
     assert len(set(names)) == 5
     with Run("breakpoint", results=tmp_path, suffix="low") as run:
-        assert experiment.measure(run, experiment.Plan(None, 20.0)) == (160.0, None)
+        low = experiment.Plan(first=0.02)
+        assert experiment.measure(run, low, worker_cpu=0.4) == (160.0, None)
 
 
 def test_the_tables_say_where_it_breaks_and_what_shows_it(broken: Evidence) -> None:
@@ -243,7 +250,7 @@ def test_a_sweep_changes_one_thing_and_takes_turns() -> None:
     [
         ("poll-ms", 500, lambda s: s.poll_ms == 500),
         ("rate", 8, lambda s: "factor=8" in s.shape),
-        ("parallelism", 2, lambda s: s.parallelism == 2 and f"base={2 * BASE_PER_S:g}" in s.shape),
+        ("parallelism", 2, lambda s: "base=2000," in s.at(2000.0, 0.4).shape),
         ("in-flight", 3, lambda s: s.max_in_flight == 3),
         ("memory", 512, lambda s: s.memory_mb == 512),
     ],

@@ -24,8 +24,10 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.lambdas.local import cpu, runtimes, service
-from bench.lambdas.local.cpu import CpuShares, quota_us
+from bench import cgroup
+from bench.cgroup import quota_us
+from bench.lambdas.local import runtimes, service
+from bench.lambdas.local.cpu import CpuShares, cpus
 from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.template import read
 from flink_job.offload.client import CallFailed, LambdaClient
@@ -85,7 +87,7 @@ def listens(url: str) -> bool:
 
 
 def control_groups(pid: int) -> list[Path]:
-    bases = [base for base, _ in cpu._hierarchies()]
+    bases = [base for base, _ in cgroup._hierarchies()]
     return [path for base in bases for path in base.glob(f"lambda-burst-{pid}")]
 
 
@@ -377,10 +379,10 @@ def test_an_environment_has_the_cpu_share_of_its_memory_size() -> None:
 
 
 def test_1769_mb_are_one_cpu() -> None:
-    assert quota_us(1769) == 20_000
-    assert quota_us(3538) == 40_000
-    assert quota_us(128) == 1447
-    assert quota_us(50) == 1000, "the least that the kernel takes"
+    assert quota_us(cpus(1769)) == 20_000
+    assert quota_us(cpus(3538)) == 40_000
+    assert quota_us(cpus(128)) == 1447
+    assert quota_us(cpus(50)) == 1000, "the least that the kernel takes"
 
 
 def test_an_init_over_its_time_is_tried_again_within_the_call(

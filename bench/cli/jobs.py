@@ -6,20 +6,36 @@ from typing import Any
 
 import click
 
-from bench.cli.options import LANGUAGES, Sizes, languages_argument, measuring, require_text, working
+from bench.cli.options import (
+    LANGUAGES,
+    Sizes,
+    languages_argument,
+    measuring,
+    require_text,
+    worker_option,
+    working,
+)
 from bench.cli.show import show, show_made, show_surges, steps
 
 
 @click.command()
 @languages_argument
+@worker_option
 @measuring
 def run(
-    languages: tuple[str, ...], stack: str | None, region: str | None, as_on: str | None, seed: int
+    languages: tuple[str, ...],
+    worker_cpu: float,
+    stack: str | None,
+    region: str | None,
+    as_on: str | None,
+    seed: int,
 ) -> None:
     """Run the main job: cold starts, compute per batch, then Flink through a surge.
 
-    The surge doubles what the tokenizer can take, for 20 s: first without help, then with offload
-    to each language. All sentences that come out are checked, one by one.
+    The tokenizer's process is held to a share of a CPU; what it can do then is measured first. The
+    surge asks for twice that, for 15 s: first without help, then with offload to each language. The
+    work is real in both places: texts of a paragraph into subwords. All sentences that come out are
+    checked, one by one.
 
     \b
     Example: bench run python
@@ -36,7 +52,7 @@ def run(
         Run("run", target=target, languages=languages, seed=seed, suffix="-".join(languages)) as r,
         steps() as on_step,
     ):
-        experiment.measure(target, r, languages, on_step)
+        experiment.measure(target, r, languages, worker_cpu, on_step)
     show([r.folder], "cold", "compute", "failures")
     click.echo(f"\nrecords: {r.path}")
 
@@ -56,7 +72,18 @@ def run(
 )
 @click.option("--repetitions", default=3, show_default=True, help="Of each method.")
 @click.option("--burst", default="20", show_default=True, type=Sizes(), help="Lengths in s.")
-@click.option("--factor", default=4.0, show_default=True, help="Surge rate over base rate.")
+@click.option(
+    "--base", default=0.5, show_default=True, help="Calm rate, times the measured capacity."
+)
+@click.option("--factor", default=4.0, show_default=True, help="Surge rate over calm rate.")
+@click.option("--batch-size", default=100, show_default=True, help="Sentences in a full batch.")
+@click.option(
+    "--call-timeout",
+    default=3000.0,
+    show_default=True,
+    metavar="MS",
+    help="A batch whose answer takes longer is done here.",
+)
 @click.option(
     "--workload",
     default="sentences",
@@ -94,13 +121,17 @@ def run(
     type=click.Choice(("default", "sponge", "threshold", "oracle")),
     help="Who decides how much is offloaded.",
 )
+@worker_option
 @measuring
 def surge(
     languages: tuple[str, ...],
     methods: tuple[Any, ...],
     repetitions: int,
     burst: tuple[int, ...],
+    base: float,
     factor: float,
+    batch_size: int,
+    call_timeout: float,
     workload: str,
     operator: str,
     words_per_sentence: int,
@@ -110,6 +141,7 @@ def surge(
     expected_burst: float | None,
     ordered: bool,
     policy: str,
+    worker_cpu: float,
     stack: str | None,
     region: str | None,
     as_on: str | None,
@@ -117,9 +149,12 @@ def surge(
 ) -> None:
     """Run Flink through a surge with several ways of relief, side by side.
 
+    The worker, the process that runs the tokenizer, is held to --worker-cpu by the kernel, and what
+    it can do then is measured before and after; rates are multiples of that.
+
     none: nothing is done. operator, source: who offloads, once the metrics say so. always: every
     batch goes to Lambda. scale-out, scale-out-new: as many tokenizer subtasks as the surge needs,
-    in free slots or in a new TaskManager. bigger: the capacity that the surge needs, from the
+    in TaskManagers that are there or in new ones. bigger: the quota that the surge needs, from the
     start. Methods and languages take turns in random order, one burst length after the other;
     every sentence that comes out is checked.
 
@@ -145,8 +180,10 @@ def surge(
     planned = []
     for seconds in burst:
         like = replace(
-            surge.plain(float(seconds), factor, form),
+            surge.plain(float(seconds), factor, form, base),
             seed=seed,
+            batch_size=batch_size,
+            call_timeout_ms=call_timeout,
             workload=workload,
             operator=operator,
             words_per_sentence=words_per_sentence,
@@ -162,22 +199,23 @@ def surge(
     ):
         if set(methods) & set(CALLING):
             main_job.calls(
-                target, r, languages, on_step, (100,), Work(operator, words_per_sentence)
+                target, r, languages, on_step, (batch_size,), Work(operator, words_per_sentence)
             )
-        surge.measure(target, r, planned, policy_name=policy, on_progress=on_step)
+        surge.measure(
+            target, r, planned, worker_cpu=worker_cpu, policy_name=policy, on_progress=on_step
+        )
     show_surges(r.folder)
     click.echo(f"records: {r.path}\nplots of them: bench report {r.name}")
 
 
 @click.command()
 @click.option(
-    "--capacity",
-    default=750.0,
+    "--first",
+    default=0.2,
     show_default=True,
-    type=click.FloatRange(min=0),
-    help="Declared, of the tokenizer, sentences/s; 0: as fast as it can (then give --first).",
+    type=click.FloatRange(min=0.01),
+    help="First rate, times the measured capacity.",
 )
-@click.option("--first", type=click.FloatRange(min=1), help="First rate.  [default: capacity / 5]")
 @click.option(
     "--doublings",
     default=3,
@@ -211,40 +249,43 @@ def surge(
     type=click.IntRange(min=1),
     help="Have Flink push its metrics too, so often, by its StatsD reporter.",
 )
+@working
+@worker_option
 def breakpoint(
-    capacity: float,
-    first: float | None,
+    first: float,
     doublings: int,
     step_s: float,
     bisections: int,
     repetitions: int,
     push_ms: int | None,
+    operator: str,
+    words_per_sentence: int,
+    worker_cpu: float,
 ) -> None:
     """Find the rate at which the job breaks, and the metric that says so.
 
-    The offered rate doubles step by step and halves again; then bisection narrows the edge down.
-    For each step: rates, latency and Flink's metrics; for each metric: its value before and during
-    the overload, and how long after the overload began it showed it. Nothing is offloaded.
+    The worker's capacity is measured first. Then the offered rate doubles step by step and halves
+    again, and bisection narrows the edge down. For each step: rates, latency and Flink's metrics;
+    for each metric: its value before and during the overload, and how long after the overload began
+    it showed it. Nothing is offloaded.
 
     \b
-    Example: bench breakpoint --capacity 500 --push-ms 100
+    Example: bench breakpoint --operator subwords --push-ms 100
     """
     from bench.experiments import breakpoint as experiment
+    from bench.experiments.drive import Surge
     from bench.facts.records import Run
 
-    if not (first or capacity):
-        raise click.UsageError("without a capacity, say where to start: --first 1000")
     plan = experiment.Plan(
-        capacity_per_s=capacity or None,
-        first_per_s=first or capacity * experiment.FIRST_SHARE,
+        first=first,
         doublings=doublings,
         step_s=step_s,
         repetitions=repetitions,
         bisections=bisections,
+        like=Surge("none", "", 0.0, operator=operator, words_per_sentence=words_per_sentence),
     )
-    caps = {"capacity_per_s": capacity or None, "push_ms": push_ms}
-    with Run("breakpoint", caps=caps) as run, steps() as on_step:
-        experiment.measure(run, plan, push_ms=push_ms, on_progress=on_step)
+    with Run("breakpoint", caps={"push_ms": push_ms}) as run, steps() as on_step:
+        experiment.measure(run, plan, worker_cpu=worker_cpu, push_ms=push_ms, on_progress=on_step)
     show_made(run.folder, "breakpoint")
 
 
@@ -262,12 +303,17 @@ def breakpoint(
     help="Of the function.",
 )
 @click.option("--repetitions", default=1, show_default=True, help="Of each value.")
+@working
+@worker_option
 @measuring
 def sweep(
     parameter: str,
     values: tuple[int, ...],
     language: str,
     repetitions: int,
+    operator: str,
+    words_per_sentence: int,
+    worker_cpu: float,
     stack: str | None,
     region: str | None,
     as_on: str | None,
@@ -286,15 +332,18 @@ def sweep(
     """
     from bench import doctor
     from bench.experiments import sweep as experiment
+    from bench.experiments.batches import Work
     from bench.facts.records import Run
     from bench.lambdas.target import open_target
 
     doctor.require("javac", *([] if stack else doctor.PARTS))
-    planned = experiment.plan(parameter, values, language, repetitions, seed)
+    planned = experiment.plan(
+        parameter, values, language, repetitions, seed, Work(operator, words_per_sentence)
+    )
     with (
         open_target(stack, region, as_on=as_on, seed=seed) as target,
         Run("sweep", target=target, languages=[language], seed=seed, suffix=parameter) as r,
         steps() as on_step,
     ):
-        experiment.measure(target, r, planned, on_step)
+        experiment.measure(target, r, planned, worker_cpu, on_step)
     show_made(r.folder, "sweep")

@@ -127,3 +127,20 @@ def measuring(function: Callable[..., None]) -> Callable[..., None]:
     ):
         function = option(function)
     return function
+
+
+def worker_option(function: Callable[..., None]) -> Callable[..., None]:
+    """--worker-cpu of the commands that run the job."""
+    return click.option(
+        "--worker-cpu",
+        type=click.FloatRange(min=0.05),
+        callback=lambda ctx, param, value: value or _default_worker_cpu(),
+        show_default="a fifth of the cores, 0.25 to 1",
+        help="CPUs of each TaskManager that runs tokenizer subtasks, held by the kernel.",
+    )(function)
+
+
+def _default_worker_cpu() -> float:
+    from bench.cluster.worker import default_cpu
+
+    return default_cpu()

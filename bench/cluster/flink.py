@@ -185,6 +185,11 @@ class Cluster:
         seconds later."""
         return self._start("taskmanager", "-D", f"taskmanager.numberOfTaskSlots={slots}").pid
 
+    @property
+    def job_manager_pid(self) -> int:
+        """The process of the JobManager."""
+        return self._processes[0].pid
+
     def task_manager_pids(self) -> list[int]:
         """The processes of the TaskManagers, in the order of their start."""
         return [process.pid for process in self._processes[1:]]
@@ -248,7 +253,16 @@ class Cluster:
 
     def _run(self, *arguments: str) -> str:
         command = [str(flink_home() / "bin" / "flink"), "run", "--detached", *arguments]
-        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True)
+        try:
+            done = subprocess.run(
+                command,
+                env=self._environment(),
+                capture_output=True,
+                text=True,
+                timeout=_STARTUP_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise FlinkError(f"flink run took longer than {_STARTUP_TIMEOUT_S:.0f} s") from None
         marker = "Job has been submitted with JobID "
         for line in done.stdout.splitlines():
             if marker in line:

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.cluster.flink import Cluster
 from bench.cluster.reporters import Listener
-from bench.experiments import drive
+from bench.cluster.worker import Worker
+from bench.experiments import calibrate, drive
 from bench.experiments.drive import Surge
 from bench.facts.records import Run, frames
 from bench.report.gather.steps import Step, ascent, edge, steps
 from flink_job.load.shapes import Ladder
 
-# With the capacity declared, the third step is at 80 % of it and the fourth at 160 %: as near to
-# health and as far into overload as doubling gets at once.
+# In multiples of the measured capacity: the third step is at 80 % of it and the fourth at 160 %, as
+# near to health and as far into overload as doubling gets at once.
 FIRST_SHARE = 0.2
 
 
@@ -26,28 +27,27 @@ class Plan:
     """What to offer.
 
     Attributes:
-        capacity_per_s: declared capacity of the tokenizer, sentences/s; None: all it can.
-        first_per_s: the rate that is doubled.
+        first: the rate that is doubled, in multiples of the measured capacity.
         doublings: how many times.
         step_s: how long each rate lasts.
         repetitions: of the whole ladder.
         bisections: rates to try between the last that was kept up with and the first that was not.
+        like: the job that meets them.
     """
 
-    capacity_per_s: float | None
-    first_per_s: float
+    first: float = FIRST_SHARE
     doublings: int = 3
     step_s: float = 5.0
     repetitions: int = 1
     bisections: int = 3
+    like: Surge = field(default_factory=lambda: Surge(method="none", shape="", length_s=0.0))
 
-    def ladder(self, base_per_s: float, doublings: int) -> Surge:
-        """The job that meets a ladder of rates, `base_per_s` its lowest."""
-        return Surge(
-            method="none",
-            shape=str(Ladder(base_per_s, self.step_s, doublings)),
+    def ladder(self, base: float, doublings: int) -> Surge:
+        """The job that meets a ladder of rates, `base` times the capacity its lowest."""
+        return replace(
+            self.like,
+            shape=str(Ladder(base, self.step_s, doublings)),
             length_s=self.step_s * (2 * doublings + 1),
-            capacity_per_s=self.capacity_per_s,
         )
 
 
@@ -55,6 +55,7 @@ def measure(
     run: Run,
     plan: Plan,
     *,
+    worker_cpu: float,
     push_ms: int | None = None,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> tuple[float | None, float | None]:
@@ -79,11 +80,16 @@ def measure(
         cluster = stack.enter_context(
             Cluster(run.folder / "flink", task_managers=2, slots=1, settings=settings)
         )
+        worker = stack.enter_context(Worker(cluster, worker_cpu))
+        on_progress("calibration", 0.0)
+        capacity_per_s = calibrate.measure(run, cluster, worker, plan.like, "before").per_s
 
-        def meet(base_per_s: float, doublings: int, repetition: int, what: str) -> None:
+        def meet(base: float, doublings: int, repetition: int, what: str) -> None:
             nonlocal done
             planned = replace(
-                plan.ladder(base_per_s, doublings), repetition=repetition, ordinal=done + 1
+                plan.ladder(base, doublings).at(capacity_per_s, worker_cpu),
+                repetition=repetition,
+                ordinal=done + 1,
             )
 
             def on_start(start_at_s: float) -> None:
@@ -94,19 +100,20 @@ def measure(
                 on_progress(what, (done + min(1.0, seconds / planned.length_s)) / total)
 
             progress(0.0)
-            drive.drive(planned, run, cluster, None, None, progress, on_start)
+            drive.drive(planned, run, cluster, worker, None, None, progress, on_start)
             if listener:
                 listener.pause()
             done += 1
 
         for repetition in range(1, plan.repetitions + 1):
-            meet(plan.first_per_s, plan.doublings, repetition, "doubling, then halving")
+            meet(plan.first, plan.doublings, repetition, "doubling, then halving")
         for number in range(plan.bisections):
             kept, broke = edge(found(run.path))
             if kept is None or broke is None:
                 break
-            middle = (kept + broke) / 2
-            meet(middle / 2, 1, number + 1, f"bisecting: {middle:,.0f} sentences/s")
+            middle_per_s = (kept + broke) / 2
+            what = f"bisecting: {middle_per_s:,.0f} sentences/s"
+            meet(middle_per_s / 2 / capacity_per_s, 1, number + 1, what)
     return edge(found(run.path))
 
 

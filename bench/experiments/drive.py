@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import random
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import click
 
 from bench.cluster.flink import Cluster, FlinkError, poll, wait_until
 from bench.cluster.metrics import JobMonitor
+from bench.cluster.worker import CpuAccount, Worker
 from bench.experiments.relief import Nothing, Offload, Relief, ScaleOut
 from bench.facts import ledger
 from bench.facts.records import Run
 from bench.lambdas.pool import Pool
-from bench.lambdas.target import Target
+from bench.lambdas.target import Target, usage
 from bench.steering.controller import Controller
 from bench.steering.policy import Decision, Policy, Sample
 from flink_job import clock
@@ -33,8 +37,14 @@ _LEAD_S = 0.5
 _UTILISATION = 0.8
 Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
 # Fields of `Surge` that its record has in another form, or elsewhere.
-_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb")
+_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb", "worker_cpu")
 CALLING: tuple[Method, ...] = ("operator", "source", "always")
+# How often it is looked which TaskManagers run tokenizers: every so many polls.
+_POLLS_TO_HOLD = 4
+# A surge goes on, calm, for so long after its end, and until nothing has waited for so long.
+_CALM_S, _GONE_S = 8.0, 2.0
+# A job that has not ended so long after its schedule hangs.
+_OVERTIME_S = 180.0
 _CALL_FIELDS = (
     "subtask",
     "batches",
@@ -61,8 +71,12 @@ class Surge:
             in free slots or ("scale-out-new") in a new TaskManager; "bigger": a tokenizer as fast
             as the peak needs, all along.
         language: of the function, None when nothing is offloaded.
-        shape: the offered rate, in the notation of `flink_job.load.shapes`.
-        capacity_per_s: declared capacity of one local tokenizer subtask, sentences/s.
+        shape: the offered rate, in the notation of `flink_job.load.shapes`: in multiples of the
+            capacity while that is not known, then in sentences/s (see `at`).
+        base, factor: the calm rate in multiples of the capacity, and the surge's over that; None
+            where the load has no such parts.
+        capacity_per_s: measured, of one local tokenizer subtask, sentences/s.
+        worker_cpu: CPUs of each tokenizer's TaskManager; None: the worker's usual quota.
         operator: what the flatmap does: "words" or "subwords".
         words_per_sentence: mean length of the sentences.
         ordinal: tells the surges of one run apart.
@@ -86,7 +100,11 @@ class Surge:
     words_per_sentence: int = 10
     batch_size: int = 100
     linger_ms: float = 50.0
-    capacity_per_s: float | None = 2000.0
+    capacity_per_s: float | None = None
+    base: float | None = None
+    factor: float | None = None
+    worker_cpu: float | None = None
+    call_timeout_ms: float = 3000.0
     parallelism: int = 1
     max_in_flight: int = 8
     ordered: bool = False
@@ -108,11 +126,11 @@ class Surge:
         """Capacity of all tokenizers together that the peak of the load needs, sentences/s.
 
         Raises:
-            ValueError: the load has no peak, or the capacity is not declared.
+            ValueError: the load has no peak, or the capacity is not known yet.
         """
         shape = parse(self.shape)
         if not isinstance(shape, SurgeShape) or self.capacity_per_s is None:
-            raise ValueError(f"method {self.method} needs a surge and a declared capacity")
+            raise ValueError(f"method {self.method} needs a surge and a measured capacity")
         return shape.base * shape.factor / _UTILISATION
 
     @property
@@ -128,9 +146,24 @@ class Surge:
         return 2 * self.parallelism
 
     @property
-    def more_slots(self) -> int:
-        """Task slots that scaling out takes besides."""
-        return 2 * (self.scaled_to - self.parallelism)
+    def more_workers(self) -> int:
+        """Tokenizer subtasks that scaling out adds, each in a TaskManager of its own."""
+        return self.scaled_to - self.parallelism
+
+    def at(self, capacity_per_s: float, worker_cpu: float) -> Surge:
+        """The surge, planned in multiples of the capacity, at the capacity that was measured.
+
+        Args:
+            capacity_per_s: of one tokenizer subtask with `worker_cpu` CPUs, sentences/s.
+        """
+        shape = parse(self.shape).times(capacity_per_s * self.parallelism)
+        now = replace(self, shape=str(shape), capacity_per_s=capacity_per_s)
+        if self.method != "bigger":
+            return now
+        # A bigger quota or, past one core, more subtasks: an interpreter is no more than a core.
+        cpus = now.needed_per_s / capacity_per_s * worker_cpu
+        subtasks = max(self.parallelism, math.ceil(cpus - 1e-9))
+        return replace(now, parallelism=subtasks, worker_cpu=cpus / subtasks)
 
     def job_settings(
         self, target: Target | None, controller: Controller, output: str
@@ -158,6 +191,7 @@ class Surge:
             function=function,
             endpoint_url=target.endpoint_url if target else None,
             region=target.region if target else None,
+            call_timeout_ms=self.call_timeout_ms,
         )
 
 
@@ -169,6 +203,7 @@ def drive(
     surge: Surge,
     run: Run,
     cluster: Cluster,
+    worker: Worker,
     target: Target | None,
     policy: Policy[Any] | None,
     progress: Callable[[float], None] = lambda seconds: None,
@@ -194,13 +229,17 @@ def drive(
             environment=target.label if target else "no Lambda",
             shape=shape.to_dict(),
             policy=policy.name if policy else None,
+            worker_limit=worker.limit,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
+            worker_cpu=None if worker.limit == "none" else surge.worker_cpu or worker.cpus,
         )
         cluster.wait_for_slots(surge.slots)
         job = submit(cluster, settings)
+        account: CpuAccount | None = None
         try:
-            start_at_s = _start(surge, cluster, controller, job)
+            start_at_s = _start(surge, cluster, worker, controller, job)
+            account = CpuAccount(cluster, worker, _usage(target))
             on_start(start_at_s)
 
             def due(t_s: float) -> int:
@@ -208,7 +247,8 @@ def drive(
 
             monitor = JobMonitor(cluster.rest, job, due, start_at_s, surge.scaled_to)
             relief = _relief(surge, cluster, controller, job, pool)
-            _steer(surge, run, cluster, job, monitor, policy, relief, progress)
+            watched = _Watched(surge, cluster, worker, controller, job, account)
+            _steer(watched, run, monitor, policy, relief, progress)
             if (state := cluster.state(job)) != "FINISHED":
                 raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
         except BaseException:
@@ -217,6 +257,10 @@ def drive(
             raise
         finally:
             lines = list(ledger.read_output(output)) if output.exists() else []
+            if account:
+                delivered = sum(line["count"] for line in lines if line["kind"] == "batch")
+                for fields in account.records(delivered):
+                    run.write("cpu", surge=surge.name, **fields)
             start_s = controller.directive.job.get("start_at_s", 0.0)
             for line in lines:
                 if line["kind"] == "batch":
@@ -232,7 +276,8 @@ def drive(
                     warm_up_calls=calls,
                     warm_up_billed_ms=billed_ms,
                 )
-    return _settle(surge, run, settings, lines, start_s)
+    until_s = controller.directive.job.get("until_s", math.inf)
+    return _settle(surge, run, ledger.check(settings, lines, start_s, until_s))
 
 
 def submit(cluster: Cluster, settings: JobSettings) -> str:
@@ -247,7 +292,9 @@ def submit(cluster: Cluster, settings: JobSettings) -> str:
         file.unlink()
 
 
-def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> float:
+def _start(
+    surge: Surge, cluster: Cluster, worker: Worker, controller: Controller, job: str
+) -> float:
     """Wait until every subtask is there, then give the signal; returns the start, epoch s."""
     wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
     callers = surge.parallelism if surge.method in CALLING else 0
@@ -256,6 +303,7 @@ def _start(surge: Surge, cluster: Cluster, controller: Controller, job: str) -> 
         _CONNECT_TIMEOUT_S,
         "every subtask to connect to the controller",
     )
+    worker.hold(job, surge.worker_cpu)
     start_at_s = clock.now_s() + _LEAD_S
     share = 1.0 if surge.method == "always" else 0.0
     in_flight = -(-surge.max_in_flight // surge.parallelism) if share else 0
@@ -281,34 +329,64 @@ def _relief(
     if surge.method in ("operator", "source") and pool:
         return Offload(controller, surge.parallelism, pool)
     if surge.method in ("scale-out", "scale-out-new"):
-        new_slots = surge.more_slots if surge.method == "scale-out-new" else 0
-        return ScaleOut(cluster, job, surge.scaled_to, new_slots)
+        new = surge.more_workers if surge.method == "scale-out-new" else 0
+        return ScaleOut(cluster, job, surge.scaled_to, new)
     return Nothing()
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """A surge that runs, and what is looked after meanwhile."""
+
+    surge: Surge
+    cluster: Cluster
+    worker: Worker
+    controller: Controller
+    job: str
+    account: CpuAccount
+
+
 def _steer(
-    surge: Surge,
+    watched: _Watched,
     run: Run,
-    cluster: Cluster,
-    job: str,
     monitor: JobMonitor,
     policy: Policy[Any] | None,
     relief: Relief,
     progress: Callable[[float], None],
 ) -> None:
-    """Poll, decide and act until the job has ended."""
+    """Poll, decide and act until the job has ended.
+
+    Raises:
+        SurgeFailed: it has not long after its schedule.
+    """
+    surge, job, cluster = watched.surge, watched.job, watched.cluster
     state = policy.start() if policy else None
-    for _ in poll(surge.poll_ms / 1000):
-        if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):
-            return
+    deadline_s = time.monotonic() + surge.length_s + _OVERTIME_S
+    tail = _Tail(surge)
+    # So that polls and surge are in no fixed phase.
+    time.sleep(random.Random(f"{surge.seed}/{surge.name}").uniform(0, surge.poll_ms / 1000))
+    for number, _ in enumerate(poll(surge.poll_ms / 1000)):
+        if time.monotonic() > deadline_s:
+            raise SurgeFailed(
+                f"{surge.name}: the job still runs {_OVERTIME_S:.0f} s after its schedule; "
+                f"its logs are in {cluster.folder / 'log'}"
+            )
         try:
+            if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):
+                return
+            if number % _POLLS_TO_HOLD == 0:
+                watched.worker.hold(job, surge.worker_cpu)
+                watched.account.look()
             measured = monitor.sample()
         except FlinkError:
-            continue  # The job ended between the two questions, or is being rescaled.
+            continue  # Nobody answers for a moment, the job ends, or it is being rescaled.
         if measured is None:
             continue
         run.write("sample", surge=surge.name, **measured)
         progress(measured["at_ms"] / 1000)
+        if (until_s := tail.cut(measured)) is not None:
+            said = watched.controller.directive.job
+            watched.controller.publish(job={**said, "until_s": until_s})
         if policy is None:
             continue
         state, decision = policy.step(state, Sample.from_record(measured))
@@ -316,6 +394,34 @@ def _steer(
             decision = replace(decision, share=0.0, in_flight=0, warm=0)
         applied_ms = relief.apply(decision)
         run.write("decision", surge=surge.name, **decision_record(measured, decision, applied_ms))
+
+
+class _Tail:
+    """Says where the calm tail of a surge may be cut: `_CALM_S` after its end, and not before all
+    that waited is gone. The schedule is the harness's, so it may look at the backlog by it."""
+
+    def __init__(self, surge: Surge) -> None:
+        shape = parse(surge.shape)
+        self._end_s = shape.start + shape.duration if isinstance(shape, SurgeShape) else math.inf
+        # Always on their way: what an open batch and two polls hold.
+        self._usual = shape.rate(0.0) * (surge.linger_ms + 2 * surge.poll_ms) / 1000
+        self._usual += 2 * surge.batch_size
+        self._gone_since_s: float | None = None
+        self._is_cut = False
+
+    def cut(self, measured: dict[str, Any]) -> float | None:
+        """The second of the schedule to cut it at, told once."""
+        now_s = measured["at_ms"] / 1000
+        backlog = measured.get("backlog")
+        if self._is_cut or now_s < self._end_s or backlog is None or backlog > self._usual:
+            self._gone_since_s = None
+            return None
+        if self._gone_since_s is None:
+            self._gone_since_s = now_s
+        if now_s < self._end_s + _CALM_S or now_s < self._gone_since_s + _GONE_S:
+            return None
+        self._is_cut = True
+        return float(now_s + _LEAD_S)
 
 
 def decision_record(
@@ -388,10 +494,14 @@ def calls_record(lines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _settle(
-    surge: Surge, run: Run, settings: JobSettings, lines: list[dict[str, Any]], start_s: float
-) -> ledger.Ledger:
-    result = ledger.check(settings, lines, start_s)
+def _usage(target: Target | None) -> Callable[[], Mapping[str, float]] | None:
+    """What the local service says of its CPU time; None where there is none."""
+    if target is None or target.endpoint_url is None:
+        return None
+    return partial(usage, target)
+
+
+def _settle(surge: Surge, run: Run, result: ledger.Ledger) -> ledger.Ledger:
     run.write("ledger", surge=surge.name, **asdict(result))
     if not result.is_exact:
         raise SurgeFailed(

@@ -35,37 +35,40 @@ class Offload:
         self._controller = controller
         self._subtasks = subtasks
         self._pool = pool
-        self._directed = (0.0, 0)
+        self._directed = (0.0, 0, 1)
 
     def apply(self, decision: Decision) -> float | None:
         self._pool.warm_up(decision.warm)
         calls = -(-decision.in_flight // self._subtasks)
-        if (decision.share, calls) == self._directed:
+        directed = (decision.share, calls, decision.batches_per_call)
+        if directed == self._directed:
             return None
-        self._directed = (decision.share, calls)
-        number = self._controller.publish(share=decision.share, in_flight=calls)
+        self._directed = directed
+        number = self._controller.publish(
+            share=decision.share, in_flight=calls, batches_per_call=decision.batches_per_call
+        )
         return self._controller.wait_applied(number, _APPLY_TIMEOUT_S)
 
 
 class ScaleOut:
-    """Gives the tokenizer and the sink more subtasks, once, at the first overload.
+    """Gives the tokenizer more subtasks, once, at the first overload.
 
     Args:
-        subtasks: how many they shall have.
-        new_slots: of a TaskManager process that is started for them; 0: free slots are there.
+        subtasks: how many it shall have.
+        new: TaskManagers that are started for them; 0: free slots are there.
     """
 
-    def __init__(self, cluster: Cluster, job: str, subtasks: int, new_slots: int) -> None:
+    def __init__(self, cluster: Cluster, job: str, subtasks: int, new: int) -> None:
         self._cluster = cluster
         self._job = job
         self._subtasks = subtasks
-        self._new_slots = new_slots
+        self._new = new
         self._done = False
 
     def apply(self, decision: Decision) -> float | None:
         if decision.overloaded and not self._done:
             self._done = True
-            if self._new_slots:
-                self._cluster.add_task_manager(self._new_slots)
-            self._cluster.rescale(self._job, ("tokenizer", "sink"), self._subtasks)
+            for _ in range(self._new):
+                self._cluster.add_task_manager(1)
+            self._cluster.rescale(self._job, ("tokenizer",), self._subtasks)
         return None

@@ -15,6 +15,11 @@ COLD_ROUNDS = 8
 ENVIRONMENTS = 2
 COMPUTE_ROUNDS = 12
 MAX_WARMUP = 400
+# Work that is worth a call: texts of a paragraph, into subwords, a millisecond each in Python.
+WORK = Work("subwords", 100)
+SIZES = (1, 5, 25)
+BATCH_SIZE = 25
+DURATION_S = 15.0
 
 _CALLS_SHARE = 0.35
 
@@ -23,24 +28,32 @@ def measure(
     target: Target,
     run: Run,
     languages: Sequence[str],
+    worker_cpu: float,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> None:
     """Cold starts, compute per batch, and the surges: without offload, then with each language.
 
     Args:
+        worker_cpu: CPUs of the tokenizer's TaskManager.
         on_progress: told what is being done, and which share of the whole is done.
 
     Raises:
         SurgeFailed, FlinkError, WrongAnswer, TooManyFailures: as the experiments do.
     """
-    calls(target, run, languages, on_progress, sizes=compute.SIZES)
-    plain = replace(surge.plain(), seed=run.seed)
+    calls(target, run, languages, on_progress, sizes=SIZES, work=WORK)
+    plain = replace(
+        surge.plain(DURATION_S),
+        seed=run.seed,
+        operator=WORK.operator,
+        words_per_sentence=WORK.words_per_sentence,
+        batch_size=BATCH_SIZE,
+    )
     planned = [plain, *(replace(plain, method="operator", language=x) for x in languages)]
 
     def on_surge(what: str, share: float) -> None:
         on_progress(what, _CALLS_SHARE + share * (1 - _CALLS_SHARE))
 
-    surge.measure(target, run, planned, on_progress=on_surge)
+    surge.measure(target, run, planned, worker_cpu=worker_cpu, on_progress=on_surge)
 
 
 def calls(

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import click
 
 from bench.cluster.flink import ADAPTIVE, Cluster
-from bench.experiments import drive
+from bench.cluster.worker import Worker
+from bench.experiments import calibrate, drive
 from bench.experiments.drive import CALLING, Method, Surge
 from bench.facts.records import Run, read
 from bench.lambdas.target import Target, force_cold
@@ -19,36 +20,49 @@ from bench.steering.policy import Policy, Profile, Settings, policy
 from flink_job.load.shapes import Sine, Square, parse
 from flink_job.load.shapes import Surge as SurgeShape
 
-# A surge to twice the capacity: without help, the wait grows by a second each second. The rates
-# are small enough for two cores to carry Flink, the functions and the harness beside each other.
-CAPACITY_PER_S = 750.0
-BASE_PER_S = 375.0
+# From half of what the worker can do to twice that: without help, the wait grows by a second each
+# second. In multiples of the capacity, so that the same command means the same on any machine.
+BASE = 0.5
 FACTOR = 4.0
 START_S = 5.0
 DURATION_S = 20.0
-AFTER_S = 5.0
-
+# What waits at the surge's end must be gone before the schedule ends; see `_tail_s`.
+_SHORTEST_TAIL_S, _LONGEST_TAIL_S = 12.0, 90.0
 
 Form = Literal["surge", "square", "sine"]
 
 
-def plain(duration_s: float = DURATION_S, factor: float = FACTOR, form: Form = "surge") -> Surge:
-    """The standard load, without offload: `BASE_PER_S`, and `factor` times that for `duration_s`.
+def plain(
+    duration_s: float = DURATION_S,
+    factor: float = FACTOR,
+    form: Form = "surge",
+    base: float = BASE,
+) -> Surge:
+    """The standard load, without offload: `base` times the capacity, and `factor` times that for
+    `duration_s`. Its shape is in multiples of the capacity.
 
     Args:
         form: "surge": once, at once, and with calm before and after; "square": twice, at once;
             "sine": gradually, up and down in `duration_s`.
     """
-    peak = BASE_PER_S * factor
+    peak = base * factor
     shape, length_s = {
         "surge": (
-            str(SurgeShape(BASE_PER_S, factor, START_S, duration_s)),
-            START_S + duration_s + AFTER_S,
+            str(SurgeShape(base, factor, START_S, duration_s)),
+            START_S + duration_s + _tail_s(base, factor, duration_s),
         ),
-        "square": (str(Square(BASE_PER_S, peak, 2 * duration_s)), 4 * duration_s),
-        "sine": (str(Sine(BASE_PER_S, peak, duration_s)), duration_s),
+        "square": (str(Square(base, peak, 2 * duration_s)), 4 * duration_s),
+        "sine": (str(Sine(base, peak, duration_s)), duration_s),
     }[form]
-    return Surge(method="none", shape=shape, length_s=length_s, capacity_per_s=CAPACITY_PER_S)
+    return Surge(method="none", shape=shape, length_s=length_s, base=base, factor=factor)
+
+
+def _tail_s(base: float, factor: float, duration_s: float) -> float:
+    """How long what an unrelieved surge leaves takes to be done beside the calm load, and half as
+    long again; the schedule is cut once it is."""
+    left_s = max(0.0, base * factor - 1) * duration_s
+    spare = max(0.05, 1 - base)
+    return min(_LONGEST_TAIL_S, max(_SHORTEST_TAIL_S, 1.5 * left_s / spare))
 
 
 class NotMeasured(click.ClickException):
@@ -77,7 +91,7 @@ def plan(
         )
     rng = random.Random(seed)
     turn = [
-        _sized(replace(like, method=method, language=language, warm=warm))
+        _checked(replace(like, method=method, language=language, warm=warm))
         for method in methods
         for language in (languages if method in CALLING else [None])
         for warm in (pools if method in CALLING else [0])
@@ -89,16 +103,11 @@ def plan(
     ]
 
 
-def _sized(planned: Surge) -> Surge:
-    """With method "bigger", the tokenizer has from the start what the surge needs at its peak."""
-    if planned.method != "bigger" and not planned.method.startswith("scale-out"):
-        return planned
-    try:
-        needed_per_s = planned.needed_per_s
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    if planned.method == "bigger":
-        return replace(planned, capacity_per_s=needed_per_s / planned.parallelism)
+def _checked(planned: Surge) -> Surge:
+    """Raises click.UsageError where a method has to be sized for a peak that the load has not."""
+    sized = planned.method == "bigger" or planned.method.startswith("scale-out")
+    if sized and not isinstance(parse(planned.shape), SurgeShape):
+        raise click.UsageError(f"method {planned.method} needs a surge: its peak sizes it")
     return planned
 
 
@@ -107,12 +116,15 @@ def measure(
     run: Run,
     planned: Sequence[Surge],
     *,
+    worker_cpu: float,
     policy_name: str = "default",
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> None:
-    """Run the surges one after another on one cluster.
+    """Calibrate, run the surges one after another on one cluster, and calibrate again.
 
     Args:
+        planned: their shapes in multiples of the capacity.
+        worker_cpu: CPUs of each TaskManager that runs tokenizer subtasks.
         policy_name: of `bench.steering.policy`; what it must know of a language it takes from the
             run's `cold` and `call` records.
         on_progress: told what is being done, and which share of all has been.
@@ -124,25 +136,52 @@ def measure(
     on_progress("Flink starts", 0.0)
     # A slot a process: source and sinks in one, the tokenizer in another, and so on.
     task_managers = max(s.slots for s in planned)
-    with Cluster(run.folder / "flink", task_managers=task_managers, slots=1, settings=ADAPTIVE) as (
-        cluster
+    with (
+        Cluster(run.folder / "flink", task_managers=task_managers, slots=1, settings=ADAPTIVE) as (
+            cluster
+        ),
+        Worker(cluster, worker_cpu) as worker,
     ):
-        for number, planned_surge in enumerate(planned):
-            now = replace(planned_surge, ordinal=number + 1)
+        kinds = list(dict.fromkeys(map(_kind, planned)))
+        works = {_kind(s): s for s in reversed(planned)}
+        total = len(planned) + 2 * len(kinds)
+        capacities = {}
+        for number, kind in enumerate(kinds):
+            on_progress("calibration", number / total)
+            capacities[kind] = calibrate.measure(run, cluster, worker, works[kind], "before").per_s
+        for number, one in enumerate(planned):
+            now = replace(one.at(capacities[_kind(one)], worker_cpu), ordinal=number + 1)
+            done = len(kinds) + number
 
-            def progress(seconds: float, number: int = number, now: Surge = now) -> None:
-                done = number + min(1.0, seconds / now.length_s)
-                on_progress(now.name, done / len(planned))
+            def progress(seconds: float, done: int = done, now: Surge = now) -> None:
+                on_progress(now.name, (done + min(1.0, seconds / now.length_s)) / total)
 
             progress(0.0)
             if target and now.language:
                 force_cold(target, target.functions[now.language], now.memory_mb)
+            for _ in range(now.slots - len(cluster.task_manager_pids())):
+                cluster.add_task_manager(1)
             if now.method == "scale-out":
-                cluster.add_task_manager(now.more_slots)
-                cluster.wait_for_slots(now.slots + now.more_slots)
+                for _ in range(now.more_workers):
+                    cluster.add_task_manager(1)
+                cluster.wait_for_slots(now.slots + now.more_workers)
             rule = _rule(now, measured, policy_name)
-            drive.drive(now, run, cluster, target, rule, progress)
+            drive.drive(now, run, cluster, worker, target, rule, progress)
             cluster.stop_task_managers(keep=task_managers)
+        for number, kind in enumerate(kinds):
+            on_progress("calibration", (len(kinds) + len(planned) + number) / total)
+            calibrate.measure(run, cluster, worker, works[kind], "after")
+
+
+def _kind(planned: Surge) -> tuple[object, ...]:
+    """What a worker's capacity depends on."""
+    return (
+        planned.workload,
+        planned.operator,
+        planned.words_per_sentence,
+        planned.batch_size,
+        planned.linger_ms,
+    )
 
 
 def _rule(

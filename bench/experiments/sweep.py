@@ -10,6 +10,7 @@ import click
 
 from bench.experiments import run as main_job
 from bench.experiments import surge
+from bench.experiments.batches import PLAIN, Work
 from bench.experiments.drive import Method, Surge
 from bench.facts.records import Run
 from bench.lambdas.target import Target, memory_kept
@@ -39,19 +40,13 @@ class Parameter:
 def _rate(like: Surge, factor: int) -> Surge:
     shape = parse(like.shape)
     assert isinstance(shape, SurgeShape)
-    return replace(like, shape=str(replace(shape, factor=float(factor))))
+    return replace(like, shape=str(replace(shape, factor=float(factor))), factor=float(factor))
 
 
 def _parallelism(like: Surge, subtasks: int) -> Surge:
-    """Load and calls in flight grow with the subtasks, or there would be no overload to relieve."""
-    shape = parse(like.shape)
-    assert isinstance(shape, SurgeShape)
-    return replace(
-        like,
-        parallelism=subtasks,
-        shape=str(replace(shape, base=shape.base * subtasks)),
-        max_in_flight=like.max_in_flight * subtasks,
-    )
+    """Calls in flight grow with the subtasks, as the load does: it is in multiples of their
+    capacity, or there would be no overload to relieve."""
+    return replace(like, parallelism=subtasks, max_in_flight=like.max_in_flight * subtasks)
 
 
 PARAMETERS = {
@@ -65,7 +60,12 @@ PARAMETERS = {
 
 
 def plan(
-    name: str, values: Sequence[int], language: str, repetitions: int = 1, seed: int = 1
+    name: str,
+    values: Sequence[int],
+    language: str,
+    repetitions: int = 1,
+    seed: int = 1,
+    work: Work = PLAIN,
 ) -> list[Surge]:
     """A surge with offload for each value and, where the parameter matters then, one without; in an
     order drawn anew for each repetition.
@@ -89,6 +89,8 @@ def plan(
                 language=of,
                 repetition=repetition,
                 seed=seed,
+                operator=work.operator,
+                words_per_sentence=work.words_per_sentence,
                 varied={name: value},
             )
             for value in values
@@ -102,6 +104,7 @@ def measure(
     target: Target,
     run: Run,
     planned: Sequence[Surge],
+    worker_cpu: float,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> None:
     """What calls cost, then the surges of `plan`. The function ends with the memory it began with.
@@ -115,8 +118,13 @@ def measure(
         on_progress(what, _CALLS_SHARE + share * (1 - _CALLS_SHARE))
 
     main_job.calls(
-        target, run, [language], on_progress, sizes=sorted({s.batch_size for s in planned})
+        target,
+        run,
+        [language],
+        on_progress,
+        sizes=sorted({s.batch_size for s in planned}),
+        work=Work(planned[0].operator, planned[0].words_per_sentence),
     )
     varies_memory = any(s.memory_mb for s in planned)
     with memory_kept(target, [target.functions[language]] if varies_memory else []):
-        surge.measure(target, run, planned, on_progress=on_surge)
+        surge.measure(target, run, planned, worker_cpu=worker_cpu, on_progress=on_surge)

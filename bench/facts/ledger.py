@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,21 @@ def read_output(folder: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def check(settings: JobSettings, output: list[dict[str, Any]], start_s: float) -> Ledger:
+def check(
+    settings: JobSettings, output: list[dict[str, Any]], start_s: float, until_s: float = inf
+) -> Ledger:
     """Hold the sink's output of one job against what its settings say must come out.
 
     Args:
         output: lines of `read_output`; those of calls are passed over.
         start_s: when the schedule started, in seconds of the clock: a batch that says that it was
             due at another time is wrong, since its latency would be.
+        until_s: where the schedule was cut short, in its own seconds.
     """
-    plan = batches(
+    whole = batches(
         parse(settings.shape), settings.length_s, settings.batch_size, settings.linger_ms
     )
+    plan = [batch for batch in whole if batch.closes_s <= until_s]
     stream = workload(settings.workload, settings.seed, settings.words_per_sentence)
     tokenize = operator(settings.operator)
     lines = [line for line in output if line["kind"] == "batch"]

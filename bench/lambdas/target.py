@@ -115,6 +115,15 @@ def open_target(
         )
 
 
+def usage(target: Target) -> dict[str, float]:
+    """What the local service says that it and its environments have used; see `Service.usage`."""
+    assert target.endpoint_url is not None
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(target.endpoint_url, timeout=10) as answer:
+        status: dict[str, float] = json.load(answer)
+    return status
+
+
 @contextmanager
 def local_service(*options: str) -> Iterator[str]:
     """`bench serve` on a free port, see `child_service`."""

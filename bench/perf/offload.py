@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import stats
 from bench.cluster.flink import Cluster
+from bench.cluster.worker import Worker
 from bench.experiments.drive import Method, Surge, drive
 from bench.facts.records import Run, read
 from bench.lambdas.target import Target, open_target
@@ -30,6 +31,7 @@ def main() -> None:
         open_target() as target,
         Run("perf", target=target, results=Path(folder)) as run,
         Cluster(run.folder / "flink", task_managers=2, slots=1) as cluster,
+        Worker(cluster, None) as worker,
     ):
         for repetition in range(ROUNDS):
             for method in list(throughputs)[:: 1 if repetition % 2 else -1]:
@@ -40,7 +42,7 @@ def main() -> None:
                     length_s=LENGTH_S,
                     ordinal=repetition,
                 )
-                throughputs[method].append(_sentences_per_s(surge, run, cluster, target))
+                throughputs[method].append(_sentences_per_s(surge, run, cluster, worker, target))
     print(f"Throughput of the job, {ROUNDS} runs of each by turns, median (least–most):")
     for name, method in (("plain flatmap", PLAIN), ("offload, switched off", SWITCHED_OFF)):
         of = throughputs[method]
@@ -56,9 +58,11 @@ def main() -> None:
     )
 
 
-def _sentences_per_s(surge: Surge, run: Run, cluster: Cluster, target: Target) -> float:
+def _sentences_per_s(
+    surge: Surge, run: Run, cluster: Cluster, worker: Worker, target: Target
+) -> float:
     """What came out of the job per second, once it was in full swing."""
-    drive(surge, run, cluster, target, policy=None)
+    drive(surge, run, cluster, worker, target, policy=None)
     done = sorted(
         (float(record["sink_ms"]), int(record["count"]))
         for record in read(run.path)

@@ -11,12 +11,14 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 # A whole number of sentences that floating point puts a hair above itself is still that number.
 _HAIR = 1e-6
+# Parameters that are rates, by name.
+_RATES = ("base", "low", "high")
 
 
 class Shape(ABC):
@@ -39,6 +41,11 @@ class Shape(ABC):
     def count(self, t_s: float) -> int:
         """Sentences due before `t_s`."""
         return max(0, math.ceil(self.integral(t_s) - _HAIR))
+
+    def times(self, factor: float) -> Shape:
+        """The same shape with all its rates multiplied."""
+        rates = {name: getattr(self, name) * factor for name in _RATES if hasattr(self, name)}
+        return replace(self, **rates)  # type: ignore[type-var]
 
     def __str__(self) -> str:
         """The shape as `parse` reads it."""

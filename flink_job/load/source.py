@@ -3,6 +3,7 @@ gets round to it, so that back-pressure cannot hide the lateness that it causes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,10 +75,10 @@ def _steps(planned: list[PlannedBatch]) -> list[_Step]:
 class PacedSource(ProcessFunction):  # type: ignore[misc]
     """Turns the numbers of a sequence into batches, each not before the batch closes.
 
-    The first numbers are for waiting until the schedule starts, which the controller says as
-    `start_at_s` in the directive's `job`; those beyond the last batch become end markers. Running
-    behind, it sends at once. With method "source" the directed share goes to the caller, as a side
-    output.
+    The first numbers are for waiting until the schedule starts; those beyond the last batch become
+    end markers. Running behind, it sends at once. The controller says in the directive's `job` when
+    the schedule starts (`start_at_s`, of the clock) and where it is cut short (`until_s`, its own).
+    With method "source" the directed share goes to the caller, as a side output.
     """
 
     def __init__(self, settings: JobSettings) -> None:
@@ -114,6 +115,8 @@ class PacedSource(ProcessFunction):  # type: ignore[misc]
             yield (OFFLOADED, end) if by_source else end
             return
         step = self._steps[number]
+        if step.at_s > self._until_s():
+            return
         planned = step.batch
         # Made before the wait: making sentences must not make them late.
         sentences = planned and self._workload.sentences(planned.first, planned.count)
@@ -134,6 +137,10 @@ class PacedSource(ProcessFunction):  # type: ignore[misc]
             yield OFFLOADED, batch
         else:
             yield batch
+
+    def _until_s(self) -> float:
+        """Where the schedule is cut short, in its own seconds."""
+        return float(self._control.directive.job.get("until_s", math.inf))
 
     def _wait_for_start(self, at_most_s: float) -> float | None:
         """The start in seconds of the clock; None while it is not known."""

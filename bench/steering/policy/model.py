@@ -96,6 +96,7 @@ class Decision:
         in_flight: calls that the whole job, all its subtasks together, may have in flight.
         reason: one line with the figures that led to it.
         warm: environments that should be up although nothing is offloaded yet.
+        batches_per_call: that one call may take when they queue.
     """
 
     overloaded: bool
@@ -103,6 +104,7 @@ class Decision:
     in_flight: int
     reason: str
     warm: int = 0
+    batches_per_call: int = 1
 
 
 S = TypeVar("S")

@@ -1,0 +1,145 @@
+"""Surges: what is planned, at which rates, on which worker; and one for real."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import pytest
+
+from bench import cgroup
+from bench.cluster.flink import ADAPTIVE, Cluster
+from bench.cluster.worker import Worker, default_cpu
+from bench.experiments import calibrate, drive, surge
+from bench.experiments.drive import Method
+from bench.facts.records import Run, read
+from bench.steering.policy import Profile, Settings, policy
+from flink_job.load.shapes import parse
+
+
+def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -> None:
+    planned = surge.plan(surge.plain(), ("none", "operator", "bigger"), ("python", "java"), 3, 1)
+
+    assert len(planned) == 3 * (1 + 2 + 1)
+    for repetition in (1, 2, 3):
+        turn = [(x.method, x.language) for x in planned if x.repetition == repetition]
+        assert sorted(turn, key=str) == sorted(
+            [("none", None), ("operator", "python"), ("operator", "java"), ("bigger", None)],
+            key=str,
+        )
+
+
+def test_warm_and_cold_pools_take_turns_too_where_there_is_a_pool() -> None:
+    planned = surge.plan(surge.plain(), ("none", "operator"), ("java",), 2, 1, pools=(0, 8))
+
+    for repetition in (1, 2):
+        turn = sorted((x.method, x.warm) for x in planned if x.repetition == repetition)
+        assert turn == [("none", 0), ("operator", 0), ("operator", 8)]
+
+
+def test_the_same_plan_means_the_same_multiples_at_any_capacity() -> None:
+    for capacity_per_s in (40.0, 4000.0):
+        at = surge.plain(duration_s=10.0).at(capacity_per_s, worker_cpu=0.4)
+        shape = parse(at.shape)
+        assert shape.rate(1.0) == pytest.approx(0.5 * capacity_per_s)
+        assert shape.rate(6.0) == pytest.approx(2.0 * capacity_per_s)
+        assert (at.base, at.factor, at.capacity_per_s) == (0.5, 4.0, capacity_per_s)
+
+
+@pytest.mark.parametrize(
+    ("worker_cpu", "subtasks", "cpus"), [(0.3, 1, 0.75), (0.4, 1, 1.0), (0.8, 2, 1.0)]
+)
+def test_bigger_is_a_bigger_quota_and_past_one_core_more_subtasks(
+    worker_cpu: float, subtasks: int, cpus: float
+) -> None:
+    planned = replace(surge.plain(), method="bigger").at(1000.0, worker_cpu)
+
+    # twice the capacity at four fifths of utilisation
+    assert planned.parallelism == subtasks
+    assert planned.worker_cpu == pytest.approx(cpus)
+
+
+def test_scaling_out_adds_workers_of_the_same_size() -> None:
+    planned = replace(surge.plain(), method="scale-out").at(1000.0, 0.4)
+
+    assert (planned.scaled_to, planned.more_workers, planned.worker_cpu) == (3, 2, None)
+
+
+def test_the_schedule_goes_on_until_what_an_unrelieved_surge_leaves_can_be_gone() -> None:
+    planned = surge.plain(duration_s=20.0)
+
+    left_s = 20.0  # twice the capacity for 20 s leaves 20 s of work
+    assert planned.length_s >= surge.START_S + 20.0 + left_s / (1 - surge.BASE)
+
+
+@pytest.mark.parametrize(
+    ("form", "method", "pool", "problem"),
+    [
+        ("surge", "operator", 9, "only 8 calls may be in flight"),
+        ("sine", "scale-out", 0, "needs a surge"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_runs(
+    form: surge.Form, method: Method, pool: int, problem: str
+) -> None:
+    with pytest.raises(click.UsageError, match=problem):
+        surge.plan(surge.plain(form=form), (method,), ("java",), 1, 1, pools=(pool,))
+
+
+def test_throughput_is_steady_when_the_last_windows_show_no_trend() -> None:
+    warming = [100.0, 300.0, 500.0, 700.0, 800.0, 880.0, 930.0, 960.0]
+    assert not calibrate.is_steady(warming)
+    assert calibrate.is_steady([*warming, 970.0, 965.0, 975.0, 968.0])
+    assert not calibrate.is_steady([970.0] * 9), "too few to know"
+
+
+def test_a_worker_is_a_fifth_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, cpus in ((1, 0.25), (2, 0.4), (4, 0.8), (64, 1.0)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert default_cpu() == pytest.approx(cpus)
+
+
+def test_a_quota_is_written_as_each_version_of_control_groups_wants_it(tmp_path: Path) -> None:
+    v2 = cgroup.Group(tmp_path / "v2", 0.4, v2=True)
+    assert (v2.folder / "cpu.max").read_text() == "8000 20000"
+    v2.limit(1.5)
+    assert (v2.folder / "cpu.max").read_text() == "30000 20000"
+    v1 = cgroup.Group(tmp_path / "v1", 0.4, v2=False)
+    assert (v1.folder / "cpu.cfs_quota_us").read_text() == "8000"
+    assert (v1.folder / "cpu.cfs_period_us").read_text() == "20000"
+    (v1.folder / "cpu.stat").write_text("nr_periods 9\nthrottled_time 2500000000\n")
+    (v2.folder / "cpu.stat").write_text("usage_usec 1\nthrottled_usec 2500000\n")
+    assert v1.throttled_s() == v2.throttled_s() == 2.5
+
+
+@pytest.mark.slow
+def test_a_held_worker_is_calibrated_and_a_surge_to_twice_that_is_late_and_whole(
+    tmp_path: Path,
+) -> None:
+    """Real work under a real quota; nothing sleeps."""
+    planned = replace(
+        surge.plain(duration_s=4.0), operator="subwords", words_per_sentence=100, batch_size=10
+    )
+    nobody = policy("default", Settings(10, 50.0, 0, Profile(300.0, 3.0, 3.0)))
+    with (
+        Run("test", results=tmp_path) as run,
+        Cluster(run.folder / "flink", task_managers=2, slots=1, settings=ADAPTIVE) as cluster,
+        Worker(cluster, 0.3) as worker,
+    ):
+        capacity = calibrate.measure(run, cluster, worker, planned, "before")
+        at = planned.at(capacity.per_s, 0.3)
+        exact = drive.drive(at, run, cluster, worker, None, nobody)
+        limit = worker.limit
+    facts = read(run.path)
+    assert exact.is_exact
+    assert capacity.low_per_s <= capacity.per_s <= capacity.high_per_s
+    late_ms = [x["sink_ms"] - x["due_last_ms"] for x in facts if x["kind"] == "batch"]
+    assert max(late_ms) > 1500
+    assert late_ms[-1] < max(late_ms) / 2, "the schedule went on until the queue was gone"
+    spent = {x["role"]: x for x in facts if x["kind"] == "cpu"}
+    assert spent.keys() >= {"worker", "source and sink", "jobmanager", "harness"}
+    if limit != "none":
+        assert spent["worker"]["throttled_s"] > 1
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/lambda-burst-{os.getpid()}"))
