@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,46 +16,101 @@ from click.testing import CliRunner, Result
 
 from bench.cli import main
 from bench.cluster.flink import Rest
-from bench.cluster.metrics import Counter
-from bench.cluster.watch import Watch, find_vertices, line, refresh_ms
+from bench.cluster.metrics import TIMES, Counter
+from bench.cluster.watch import Verdict, Watch, header, line, refresh_ms
 
 JOB = "a1b2c3"
 
 
+BUSY, IDLE, BLOCKED = TIMES
+
+
 @dataclass
 class FakeFlink:
-    """One job of two vertices whose counters grow by a fixed step with every question."""
+    """One job whose subtasks' counters move when the JobManager renews them, and only then.
+
+    Attributes:
+        vertices: (id, name), in topological order.
+        speed: vertex → one mapping a subtask: counter → how much it grows in a second.
+        renewals: seconds of a subtask's clock that each renewal adds; every `polls_per_renewal`
+            polls there is one, as long as there are some; the last is repeated.
+    """
 
     address: str = ""
     jobs: list[dict[str, str]] = field(
         default_factory=lambda: [{"jid": JOB, "name": "other people's", "state": "RUNNING"}]
     )
+    state: str = "RUNNING"
+    vertices: list[tuple[str, str]] = field(
+        default_factory=lambda: [("v1", "Source: a"), ("v2", "Flat Map")]
+    )
+    speed: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    gauges: dict[str, float] = field(default_factory=dict)
+    refresh: str = "50 ms"
     polls: int = 0
-    per_poll: dict[str, float] = field(default_factory=lambda: {"numRecordsIn": 100.0})
-    highest: dict[str, float] = field(default_factory=dict)
+    polls_per_renewal: int = 1
+    renewal_s: float = 1.0
     ends_after: int = 10_000
+    counters: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    attempts: dict[str, list[int]] = field(default_factory=dict)
+    broken: list[Any] = field(default_factory=list)
+    longest_path: int = 4096
+
+    def __post_init__(self) -> None:
+        self.speed = {"v1": [busy(0.2, 100)], "v2": [busy(0.5, 100)] * 4}
+
+    def renew(self, seconds: float = 1.0) -> None:
+        for vertex, subtasks in self.speed.items():
+            have = self.counters.setdefault(vertex, [])
+            have += [{} for _ in subtasks[len(have) :]]
+            del have[len(subtasks) :]
+            for counters, speed in zip(have, subtasks, strict=True):
+                for name, per_s in speed.items():
+                    counters[name] = counters.get(name, 0.0) + per_s * seconds
+
+    def start_again(self, vertex: str, subtask: int) -> None:
+        self.counters[vertex][subtask] = {}
+        attempts = self.attempts.setdefault(vertex, [0] * len(self.speed[vertex]))
+        attempts[subtask] += 1
 
     def answer(self, path: str, query: dict[str, list[str]]) -> Any:
         if path == "/jobs/overview":
             return {"jobs": self.jobs}
         if path == "/jobmanager/config":
-            return [{"key": "metrics.fetcher.update-interval", "value": "50 ms"}]
+            return [{"key": "metrics.fetcher.update-interval", "value": self.refresh}]
         if path == f"/jobs/{JOB}":
-            state = "RUNNING" if self.polls < self.ends_after else "FINISHED"
-            vertices = [("v1", "Source: a", 1), ("v2", "Flat Map", 4)]
-            return {
-                "state": state,
-                "vertices": [{"id": i, "name": n, "parallelism": p} for i, n, p in vertices],
-            }
-        if path.endswith("/subtasks/metrics"):
             self.polls += 1
-            wanted = query["get"][0].split(",")
-            assert query["agg"] == ["sum,avg,max"]
-            grown = {k: v * self.polls for k, v in self.per_poll.items()} | self.highest
-            return [
-                {"id": k, "sum": v, "avg": v / 4, "max": v} for k, v in grown.items() if k in wanted
+            if self.polls % self.polls_per_renewal == 0:
+                self.renew(self.renewal_s)
+            if self.polls > self.ends_after:
+                self.state = "FINISHED"
+            found = [
+                {"id": i, "name": n, "parallelism": len(self.speed[i])} for i, n in self.vertices
             ]
-        return []
+            return {"state": self.state, "vertices": found}
+        vertex = path.split("/")[4]
+        if not path.endswith("/metrics"):
+            attempts = self.attempts.get(vertex, [0] * 100)
+            return {
+                "subtasks": [
+                    {"subtask": n, "attempt": attempts[n], "start-time": 1}
+                    for n in range(len(self.speed[vertex]))
+                ]
+            }
+        answer = []
+        for name in query["get"][0].split(","):
+            subtask, _, metric = name.partition(".")
+            of_it = self.counters.get(vertex, [])
+            values = of_it[int(subtask)] | self.gauges if int(subtask) < len(of_it) else {}
+            if metric in values:
+                answer.append({"id": name, "value": str(values[metric])})
+        return answer
+
+
+def busy(share: float, per_s: float, blocked: float = 0.0) -> dict[str, float]:
+    """What a subtask's counters grow by in a second."""
+    times = {BUSY: share * 1000, IDLE: (1 - share - blocked) * 1000, BLOCKED: blocked * 1000}
+    return {"numRecordsIn": per_s, "numRecordsOut": per_s, **times}
 
 
 @pytest.fixture
@@ -64,9 +119,14 @@ def flink() -> Iterator[FakeFlink]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            assert len(self.path) < fake.longest_path, "Flink takes no longer ones"
             url = urlsplit(self.path)
-            body = json.dumps(fake.answer(url.path, parse_qs(url.query))).encode()
-            self.send_response(200)
+            trouble = fake.broken.pop(0) if fake.broken else None
+            if trouble == "hang up":
+                return
+            code, answer = trouble or (200, fake.answer(url.path, parse_qs(url.query)))
+            body = json.dumps(answer).encode()
+            self.send_response(code)
             self.end_headers()
             self.wfile.write(body)
 
@@ -86,36 +146,193 @@ def metrics(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["metrics", *arguments])
 
 
-def test_rates_and_ratios_are_differences_of_cumulative_counters(
+def watch_of(flink: FakeFlink) -> Watch:
+    return Watch(Rest(flink.address), JOB, 0.05)
+
+
+def rows_of(watch: Watch) -> dict[str, dict[str, Any]]:
+    return {row["vertex"]: row for row in watch.sample()[1]}
+
+
+def test_rates_are_sums_and_ratios_means_over_the_subtasks(flink: FakeFlink) -> None:
+    flink.speed["v2"] = [busy(1.0, 300), *[busy(0.2, 50, blocked=0.4)] * 3]
+    flink.gauges = {"Shuffle.Netty.Input.Buffers.inputQueueLength": 8.0}
+    watch = watch_of(flink)
+    assert rows_of(watch) == {}  # nothing to be differenced with
+    row = rows_of(watch)["Flat Map"]
+    assert (row["vertex_id"], row["subtasks"], row["measured"]) == ("v2", 4, 4)
+    assert row["records_in_per_s"] == pytest.approx(450)
+    assert row["busy"] == pytest.approx(0.4) and row["busy_highest"] == pytest.approx(1.0)
+    assert row["backpressured"] == pytest.approx(0.3)
+    queue = row["gauges"]["Shuffle.Netty.Input.Buffers.inputQueueLength"]
+    assert queue == {"mean": 8.0, "highest": 8.0}
+    assert line(row).split()[-6:] == ["450", "450", "40%", "30%", "30%", "8"]
+
+
+def test_what_flink_does_not_say_is_absent_and_not_zero(flink: FakeFlink) -> None:
+    del flink.speed["v1"][0]["numRecordsOut"]
+    without_clock = {"numRecordsIn": 100.0, IDLE: 500.0}
+    flink.speed["v2"] = [without_clock, *[busy(0.5, 100)] * 3]
+    watch = watch_of(flink)
+    watch.sample()
+    rows = rows_of(watch)
+    assert rows["Source: a"]["records_out_per_s"] is None
+    assert line(rows["Source: a"]).split()[-5] == "—"
+    assert rows["Flat Map"]["records_in_per_s"] == pytest.approx(300)  # one has no clock
+
+
+def test_no_renewal_no_row_and_two_renewals_are_no_one_interval(flink: FakeFlink) -> None:
+    """As on a cluster of default settings, polled more often than it renews its figures."""
+    flink.polls_per_renewal, flink.renewal_s = 4, 10.0
+    watch = watch_of(flink)
+    rows = [row for _ in range(12) if (row := rows_of(watch).get("Source: a"))]
+    assert len(rows) == 2
+    flink.renew(10.0)  # missed by every poll
+    rows += [row for _ in range(4) if (row := rows_of(watch).get("Source: a"))]
+    assert [row["records_in_per_s"] for row in rows] == [pytest.approx(100)] * len(rows)
+    assert [row["busy"] for row in rows] == [pytest.approx(0.2)] * len(rows)
+
+
+def test_one_of_several_subtasks_starts_again_and_no_rate_is_negative(flink: FakeFlink) -> None:
+    watch = watch_of(flink)
+    for _ in range(5):
+        watch.sample()
+    flink.start_again("v2", 1)
+    for _ in range(3):
+        row = rows_of(watch)["Flat Map"]
+        assert row["records_in_per_s"] == pytest.approx(400)
+        assert row["busy"] == pytest.approx(0.5)
+
+
+def test_a_subtask_that_starts_again_and_has_overtaken_its_counters(flink: FakeFlink) -> None:
+    watch = watch_of(flink)
+    for _ in range(3):
+        watch.sample()
+    flink.start_again("v1", 0)
+    flink.renewal_s = 20.0
+    assert rows_of(watch)["Source: a"]["records_in_per_s"] == pytest.approx(100)
+
+
+def test_after_a_rescale_the_subtasks_that_there_are_count(flink: FakeFlink) -> None:
+    watch = watch_of(flink)
+    for subtasks in (4, 2, 8):
+        flink.speed["v2"] = [busy(0.5, 100)] * subtasks
+        for n in range(subtasks):
+            if flink.counters and n < len(flink.counters["v2"]):
+                flink.start_again("v2", n)
+        flink.attempts = {}
+        watch.sample()
+        row = rows_of(watch)["Flat Map"]
+        assert (row["subtasks"], row["busy"]) == (subtasks, pytest.approx(0.5))
+        assert row["records_in_per_s"] == pytest.approx(100 * subtasks)
+
+
+def test_many_subtasks_are_asked_for_in_requests_that_flink_takes(flink: FakeFlink) -> None:
+    flink.speed["v2"] = [busy(0.5, 10)] * 100
+    flink.longest_path = 4000
+    watch = watch_of(flink)
+    watch.sample()
+    assert rows_of(watch)["Flat Map"]["records_in_per_s"] == pytest.approx(1000)
+
+
+def test_a_subtask_whose_taskmanager_is_late_does_not_halve_the_row(flink: FakeFlink) -> None:
+    watch = Watch(Rest(flink.address), JOB, 60.0)
+    watch.sample()
+    stuck = flink.speed["v2"][0]
+    flink.speed["v2"] = [dict.fromkeys(stuck, 0.0), *flink.speed["v2"][1:]]
+    assert "Flat Map" not in rows_of(watch)
+    flink.speed["v2"] = [stuck, *flink.speed["v2"][1:]]
+    row = rows_of(watch)["Flat Map"]
+    assert row["measured"] == 4 and row["records_in_per_s"] == pytest.approx(400)
+
+
+def test_vertices_of_one_name_are_told_apart(flink: FakeFlink) -> None:
+    flink.vertices = [("aaaaaa1", "Map"), ("bbbbbb2", "Map")]
+    flink.speed = {"aaaaaa1": [busy(0.2, 1)], "bbbbbb2": [busy(0.9, 2)]}
+    watch = watch_of(flink)
+    watch.sample()
+    rows = watch.sample()[1]
+    assert [row["vertex_id"] for row in rows] == ["aaaaaa1", "bbbbbb2"]
+    assert len({line(row)[9:32] for row in rows}) == 2
+
+
+# ------------------------------------------------------------------ the command
+
+
+def test_one_bad_answer_does_not_end_the_watching(flink: FakeFlink) -> None:
+    flink.ends_after = 25
+    good = [None] * 20
+    for trouble in ((503, {}), (404, {"errors": ["no job"]}), "hang up", (200, [1]), (200, {})):
+        flink.broken += [*good, trouble]
+    result = metrics(flink.address, "--every", "50", "--record", "-")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("asking again") >= 4
+    assert "other people's is FINISHED" in result.output
+
+
+def test_lasting_silence_ends_with_what_there_was(
     flink: FakeFlink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([10.0, 10.5])
-    flink.per_poll = {"numRecordsIn": 100.0, "accumulateBusyTimeMs": 1500.0}
-    flink.highest = {"Shuffle.Netty.Input.Buffers.inputQueueLength": 8.0}
-    rest = Rest(flink.address)
-    watch = Watch(rest, JOB, find_vertices(rest, JOB, "flat"))
-    with monkeypatch.context() as patched:
-        fake_time = SimpleNamespace(time=lambda: next(clock), sleep=lambda s: None)
-        patched.setattr("bench.cluster.watch.time", fake_time)
-        assert watch.sample() == []
-        (row,) = watch.sample()
-    assert (row["vertex"], row["subtasks"]) == ("Flat Map", 4)
-    assert row["records_in_per_s"] == 200  # 100 in 0.5 s
-    assert row["busy"] == 0.75  # 1,500 ms in 0.5 s of four subtasks
-    assert row["idle"] is None and row["records_out_per_s"] is None  # not said, not zero
-    queue = row["gauges"]["Shuffle.Netty.Input.Buffers.inputQueueLength"]
-    assert queue == {"mean": 2.0, "highest": 8.0}
-    assert line(row).split()[-8:] == ["200", "—", "75%", "—", "—", "8", "—", "—"]
+    monkeypatch.setattr("bench.cluster.watch.PATIENCE_S", 0.3)
+    flink.broken = [None] * 30 + [(503, {})] * 1000
+    result = metrics(flink.address, "--every", "50")
+    assert result.exit_code == 1 and "given up after 0.3 s" in result.output
+    assert "Not overloaded" in result.output
 
 
-def test_a_job_that_starts_again_does_not_count_backwards(flink: FakeFlink) -> None:
-    rest = Rest(flink.address)
-    watch = Watch(rest, JOB, find_vertices(rest, JOB, "source"))
-    flink.polls = 5
+def test_a_job_that_is_still_initialising_is_said_so(flink: FakeFlink) -> None:
+    flink.state, flink.vertices = "INITIALIZING", []
+    result = metrics(flink.address, "--for", "0.3", "--vertex", "flat")
+    assert result.exit_code == 0
+    assert "is INITIALIZING and has no vertices yet" in result.output
+
+
+def test_it_ends_in_time_while_it_waits_for_the_next_figures(flink: FakeFlink) -> None:
+    flink.refresh, flink.polls_per_renewal = "10 min", 1000
+    before_s = time.monotonic()
+    result = metrics(flink.address, "--for", "0.4")
+    assert time.monotonic() - before_s < 2
+    assert "the first row takes about 1260.0 s" in result.output
+    assert "No verdict" in result.output
+
+
+def verdict_of(*steps: tuple[float, float, float]) -> str:
+    """Of (busy of the flat map, its records/s, back-pressured source), a row each a minute."""
+    verdict = Verdict()
+    for minute, (share, per_s, blocked) in enumerate(steps):
+        at_s = time.mktime((2026, 11, 25, 10, minute, 0, 0, 0, -1))
+        common = {"at_s": at_s, "records_out_per_s": per_s}
+        source = {"busy": 0.1, "busy_highest": 0.1, "backpressured_highest": blocked}
+        flat = {"busy": share, "busy_highest": share, "backpressured_highest": 0.0}
+        verdict.add(
+            [
+                {"vertex_id": "s", "vertex": "Source", "records_in_per_s": None} | common | source,
+                {"vertex_id": "f", "vertex": "Flat", "records_in_per_s": per_s} | common | flat,
+            ]
+        )
+    return str(verdict)
+
+
+def test_the_verdict_in_words() -> None:
+    calm, full = (0.5, 400.0, 0.0), (1.0, 800.0, 0.7)
+    said = verdict_of(calm, calm)
+    assert said.startswith("Not overloaded while this watched: the busiest vertex, Flat, is 50%")
+    assert "could take about 800" in said
+    said = verdict_of(calm, full, full)
+    assert said.startswith("Overloaded, seen since 10:01:00: Flat") and "takes 800 records" in said
+    said = verdict_of(calm, full, full, calm)
+    assert said.startswith("Overloaded from 10:01:00 to 10:02:00 (Flat; it takes 800 records/s")
+    assert "nothing is seen to wait" in verdict_of((1.0, 800.0, 0.0))
+    assert verdict_of().startswith("No verdict")
+
+
+def test_the_screen_is_80_columns_wide(flink: FakeFlink) -> None:
+    flink.vertices[1] = ("v2", "Flat Map -> Map -> Filter -> Sink: Writer -> Sink: Committer")
+    flink.speed["v2"] = [busy(0.0, 9_999_999)]
+    watch = watch_of(flink)
     watch.sample()
-    flink.polls = 0
-    (row,) = watch.sample()
-    assert row["records_in_per_s"] > 0
+    row = rows_of(watch)[flink.vertices[1][1]]
+    assert max(len(header()), len(line(row))) <= 79
 
 
 def test_it_records_until_the_job_has_ended(flink: FakeFlink, tmp_path: Any) -> None:
@@ -132,9 +349,10 @@ def test_it_records_until_the_job_has_ended(flink: FakeFlink, tmp_path: Any) -> 
 def test_it_prints_a_line_a_vertex_and_stops_in_time(flink: FakeFlink) -> None:
     result = metrics(flink.address, "--vertex", "flat", "--every", "50", "--for", "0.5")
     assert result.exit_code == 0, result.output
-    job, head, *lines = result.output.splitlines()
+    job, head, *lines, end = result.output.splitlines()
     assert JOB in job and head.startswith("time") and len(lines) >= 2
-    assert all("Flat Map" in x for x in lines[:-1])
+    assert all("Flat Map" in x for x in lines)
+    assert "other people's is RUNNING. Not overloaded" in end
 
 
 def test_the_clusters_own_refresh_is_known(flink: FakeFlink) -> None:

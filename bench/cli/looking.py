@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import click
 
+_SOONEST_POLL_MS = 250.0
+
 
 @click.command()
 def doctor() -> None:
@@ -38,7 +40,7 @@ def doctor() -> None:
     "--every",
     type=click.IntRange(min=50),
     metavar="MS",
-    help="Between polls.  [default: as often as the cluster's own figures change]",
+    help="Between polls.  [default: a tenth of the time in which the cluster's figures change]",
 )
 @click.option("--for", "seconds", type=click.FloatRange(min=0), help="Then stop.")
 @click.option("--record", type=click.File("a"), help="Append JSON lines to this file; - prints.")
@@ -53,48 +55,61 @@ def metrics(
     """Watch the metrics of any running Flink job, at the ADDRESS of its REST API.
 
     Records per second and busy, idle and back-pressured shares are differences of cumulative
-    counters, not Flink's smoothed gauges, so a surge shows at the next poll. Until Ctrl-C, or until
-    the job has ended.
+    counters, not Flink's smoothed gauges, from one renewal of the cluster's figures to the next:
+    every 10 s, unless its metrics.fetcher.update-interval says otherwise. Until Ctrl-C, or until
+    the job has ended; then a verdict: is it overloaded, since when, at which capacity?
 
     \b
     Example: bench metrics localhost:8081
     Example: bench metrics flink.example:8081 --vertex tokenizer --every 500 --record job.jsonl
     """
     import json
-    import time
+    import math
 
     from bench.cluster import watch
-    from bench.cluster.flink import Rest, poll
+    from bench.cluster.flink import FlinkError, Rest
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
 
     rest = Rest(address)
     job_id, name = watch.find_job(rest, job)
-    watched = watch.Watch(rest, job_id, watch.find_vertices(rest, job_id, vertex))
     refresh_ms = watch.refresh_ms(rest)
-    every_ms = every or max(250.0, refresh_ms)
-    click.echo(f"{name} ({job_id}), every {every_ms:g} ms", err=True)
-    if every_ms < refresh_ms:
-        click.echo(
-            f"This cluster's figures change every {refresh_ms:g} ms only "
-            "(metrics.fetcher.update-interval): polls in between repeat them.",
-            err=True,
-        )
+    every_ms = every or max(_SOONEST_POLL_MS, refresh_ms / 10)
+    say(
+        f"{name} ({job_id}): the cluster renews its figures every {refresh_ms / 1000:g} s, "
+        f"so the first row takes about {(2 * refresh_ms + every_ms) / 1000:.1f} s"
+    )
     if record is None:
         click.echo(watch.header())
-    end_s = time.monotonic() + seconds if seconds is not None else float("inf")
+    watched = watch.Watch(rest, job_id, refresh_ms / 1000)
+    verdict = watch.Verdict()
+    state = said = ""
     try:
-        for now_s in poll(every_ms / 1000):
-            state = watch.state(rest, job_id)
-            if watch.has_ended(state) or now_s > end_s:
-                break
-            for row in watched.sample():
+        for state, rows in watch.follow(
+            watched, every_ms / 1000, math.inf if seconds is None else seconds, say
+        ):
+            if not watched.vertices and state != said and not watch.has_ended(state):
+                say(f"{name} is {state} and has no vertices yet; waiting for them")
+            said = state
+            verdict.add(rows)
+            shown = watch.choose(watched.vertices, vertex) if watched.vertices else set()
+            for row in rows:
+                if row["vertex_id"] not in shown:
+                    continue
                 if record is None:
                     click.echo(watch.line(row))
                 else:
-                    record.write(json.dumps({"job": job_id, **row}) + "\n")
+                    record.write(json.dumps({"kind": "vertex", "job": job_id, **row}) + "\n")
                     record.flush()
     except KeyboardInterrupt:
-        return
-    click.echo(f"{name} is {state}", err=True)
+        pass
+    except watch.NotThere:
+        raise
+    except FlinkError as error:
+        say(str(verdict))
+        raise error
+    say(f"{name} is {state or 'silent'}. {verdict}")
 
 
 @click.command()
