@@ -22,7 +22,8 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).resolve().parent.parent
-LEAST_JDK = 17
+# Versions of a JDK that will do: 17 or later.
+_JDKS = r"(1[7-9]|[2-9]\d|\d{3,})\b"
 SET_UP = "make setup"
 
 
@@ -93,7 +94,7 @@ def _part(name: str) -> Finding:
 def _command(name: str) -> Finding:
     packages, needed_for = COMMANDS[name]
     version = command_version(name)
-    if name == "javac" and version and int(version.split(".")[0]) < LEAST_JDK:
+    if name == "javac" and not re.match(_JDKS, version or ""):
         version = None
     fix = _as_root(f"apt-get install {packages[0]}")
     return Finding(name, version, needed_for, fix, optional=name == "chromium")
@@ -133,7 +134,9 @@ def command_version(command: str) -> str | None:
     done = subprocess.run(
         [command, flag], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
     )
-    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    # A JVM may say first which options it has picked up from the environment.
+    said = re.sub(r"(?m)^(NOTE: )?Picked up .*$", "", done.stdout + done.stderr)
+    found = re.search(r"\d+(\.\d+)+", said) or re.search(r"\b\d+\b", said)
     return found.group() if found else "unknown"
 
 

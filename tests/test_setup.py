@@ -108,6 +108,77 @@ def test_what_only_root_can_bring_is_one_line_with_the_command(tree: Tree) -> No
     )
 
 
+def fakes(folder: Path, **commands: str) -> str:
+    """A PATH with commands that say what is given, before those of the system."""
+    folder.mkdir(exist_ok=True)
+    for command, script in commands.items():
+        file = folder / command.replace("_", "-")
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(
+    ("javac", "will_do"),
+    [
+        ("echo javac 21", True),  # a release without a dot
+        ("echo javac 25-ea", True),
+        ("echo javac 17.0.15", True),
+        ("echo 'Picked up JAVA_TOOL_OPTIONS: -Dversion=8.1' >&2; echo javac 17.0.15", True),
+        ("echo 'Picked up JAVA_TOOL_OPTIONS: -Xmx21.0g' >&2; echo javac 1.8.0_402 >&2", False),
+        ("echo 'NOTE: Picked up JDK_JAVA_OPTIONS: -Dx=21' >&2; echo javac 11.0.2", False),
+        ("echo hello", False),
+        ("exit 1", False),
+    ],
+)
+def test_the_jdk_is_known_by_its_version_and_nothing_else(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, javac: str, will_do: bool
+) -> None:
+    tree.write("scripts/packages", "javac  no-such-jdk  Flink\n")
+    apt = {"id": "echo 1000", "apt_get": "exit 1", "apt_cache": "exit 1"}
+    path = fakes(tree.folder / "bin", javac=javac, **apt)
+    done = tree.set_up(PATH=path)
+    assert ("apt-get install -y no-such-jdk" in done.stderr) is not will_do, done.stderr
+    monkeypatch.setenv("PATH", path)
+    doctor.command_version.cache_clear()
+    (found,) = [finding for finding in doctor.examine() if finding.name == "javac"]
+    doctor.command_version.cache_clear()
+    assert found.ok is will_do
+
+
+def test_a_system_with_a_newer_python_alone_is_told_what_brings_one(tree: Tree) -> None:
+    """As Debian 13: nothing is installed before that is known to be there."""
+    hidden = dict.fromkeys(("python3", "python3.12", "python3.11"), "exit 1")
+    path = fakes(
+        tree.folder / "bin",
+        id="echo 0",
+        apt_get="echo $1 >>apt-calls",
+        apt_cache="echo '  Candidate: 3.13.5-1'",
+        **hidden,
+    )
+    script = tree.folder / "scripts/setup"
+    script.write_text(script.read_text().replace("/usr/bin/python3", "no-python"))
+    done = tree.set_up(PATH=path, HOME=str(tree.folder))
+    assert done.returncode == 1
+    assert "this system's is 3.13" in done.stderr
+    assert "apt-get install -y pipx && pipx run uv python install 3.12" in done.stderr
+    assert (tree.folder / "apt-calls").read_text() == "update\n"
+
+
+def test_the_functions_are_built_by_the_python_that_is_here(tree: Tree) -> None:
+    tree.write(".venv/bin/python", "#!/bin/sh\necho python3.12\n")
+    tree.steps()
+    calls = (tree.folder / "calls").read_text()
+    assert calls.count("sam build --parameter-overrides PythonRuntime=python3.12") == 2
+
+
+def test_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    tree = Tree(tmp_path / "a b")
+    assert tree.steps() == ["venv", "jar", "project", "functions", "empties"]
+    assert tree.steps() == []
+
+
 def test_every_package_asked_for_is_pinned_to_that_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
