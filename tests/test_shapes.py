@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+from flink_job.load import traces
 from flink_job.load.shapes import PlannedBatch, Shape, Steps, batches, from_dict, parse
 
 SHAPES = [
     "constant:base=333.3",
     "surge:base=1000,factor=4,start=5,duration=20",
     "surge:base=1000,factor=0.5,start=0,duration=3",
+    "flash:base=100,factor=10,start=5,duration=20,alpha=1",
+    "flash:base=200,factor=4,start=0,duration=2.5,alpha=0.5",
+    "trace:rates=100/0/1500/300,every=2.5,base=200",
     "doubling:base=100,every=5,steps=4",
     "halving:base=1600,every=2.5,steps=5",
     "ladder:base=100,every=2,steps=3",
@@ -54,6 +59,70 @@ def test_a_surge_is_its_base_times_its_factor_while_it_lasts() -> None:
         1000, 1000, 4000, 4000, 1000, 1000,
     ]  # fmt: skip
     assert shape.count(30) == 5 * 1000 + 20 * 4000 + 5 * 1000
+
+
+def test_a_flash_jumps_and_its_excess_falls_by_the_power_of_time() -> None:
+    shape = parse("flash:base=100,factor=9,start=5,duration=4,alpha=1")
+    assert [shape.rate(t) for t in (4.9, 5, 5.9, 6, 7, 8, 9, 99)] == pytest.approx(
+        [100, 900, 900, 100 + 800 / 2, 100 + 800 / 3, 100 + 800 / 4, 100, 100]
+    )
+    assert shape.peak == 900
+
+
+def test_a_trace_is_its_rates_one_after_another_and_then_its_base() -> None:
+    shape = parse("trace:rates=5/80/20,every=2,base=10")
+    assert [shape.rate(t) for t in (0, 1.9, 2, 4, 6, 99)] == [5, 5, 80, 20, 10, 10]
+    assert shape.count(8) == 2 * (5 + 80 + 20 + 10)
+
+
+@all_shapes
+def test_a_multiple_of_a_shape_has_all_its_rates_multiplied(shape: Shape) -> None:
+    triple = shape.times(3.0)
+    assert [triple.rate(t) for t in (0, 2, 6, 11)] == pytest.approx(
+        [3 * shape.rate(t) for t in (0, 2, 6, 11)]
+    )
+    assert triple.peak == pytest.approx(3 * shape.peak)
+    assert shape.peak == pytest.approx(max(shape.rate(k / 100) for k in range(4000)), rel=0.01)
+
+
+@pytest.mark.parametrize("name", traces.NAMES)
+def test_a_trace_that_comes_along_is_a_burst_over_half_the_capacity(name: str) -> None:
+    shape = traces.read(name).replayed(0.5)
+    assert sorted(shape.rates)[len(shape.rates) // 2] == pytest.approx(0.5, rel=0.2)
+    assert shape.peak > 2, "no burst over the capacity"
+    assert shape.every == 1.0
+
+
+def test_the_speed_of_a_trace_is_over_what_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("# my own\n# every: 60 s\n10\n30  # the burst\n\n10\n")
+    shape = traces.read(str(file)).replayed(0.5, speed=30)
+    assert (shape.rates, shape.every, shape.base) == ((0.5, 1.5, 0.5), 2.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1\n-2\n", "line 2: '-2' is no rate"),
+        ("1\nmany\n", "line 2: 'many' is no rate"),
+        ("nan\n", "line 1"),
+        ("# nothing\n", "holds no rates"),
+        (None, "there are aapl, amzn, fb, llm-code, or give a file"),
+    ],
+)
+def test_a_trace_that_cannot_be_read_says_where(
+    text: str | None, says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.txt"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        traces.read(str(file))
+
+
+def test_a_trace_that_is_mostly_nothing_cannot_be_scaled() -> None:
+    with pytest.raises(ValueError, match="their median cannot be scaled"):
+        traces.Recorded((0.0, 0.0, 9.0), 1.0).replayed(0.5)
 
 
 def test_doubling_and_halving_stop_after_their_steps() -> None:
@@ -101,7 +170,10 @@ def test_a_shape_survives_text_and_record(shape: Shape) -> None:
         ("constant:base=fast", "takes numbers"),
         ("constant:base=-1", "from 0 up"),
         ("constant:base=inf", "finite"),
-        ("sine:low=0,high=1,period=0", "period above 0"),
+        ("sine:low=0,high=1,period=0", "period and every above 0"),
+        ("trace:rates=1/2,every=0,base=1", "period and every above 0"),
+        ("trace:rates=1/x,every=1,base=1", "takes numbers"),
+        ("trace:rates=,every=1,base=1", "takes numbers"),
     ],
 )
 def test_a_shape_that_cannot_be_read_says_how_it_should_be(text: str, says: str) -> None:

@@ -13,9 +13,9 @@ from bench import cgroup
 from bench.cluster.flink import ADAPTIVE, Cluster
 from bench.cluster.worker import Worker, default_cpu
 from bench.experiments import calibrate, drive, surge
-from bench.experiments.drive import Method
 from bench.facts.records import Run, read
 from bench.steering.policy import Profile, Settings, policy
+from flink_job.load import traces
 from flink_job.load.shapes import parse
 
 
@@ -74,18 +74,28 @@ def test_the_schedule_goes_on_until_what_an_unrelieved_surge_leaves_can_be_gone(
     assert planned.length_s >= surge.START_S + 20.0 + left_s / (1 - surge.BASE)
 
 
-@pytest.mark.parametrize(
-    ("form", "method", "pool", "problem"),
-    [
-        ("surge", "operator", 9, "only 8 calls may be in flight"),
-        ("sine", "scale-out", 0, "needs a surge"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_before_anything_runs(
-    form: surge.Form, method: Method, pool: int, problem: str
-) -> None:
-    with pytest.raises(click.UsageError, match=problem):
-        surge.plan(surge.plain(form=form), (method,), ("java",), 1, 1, pools=(pool,))
+def test_more_warm_environments_than_calls_in_flight_are_refused_before_anything_runs() -> None:
+    with pytest.raises(click.UsageError, match="only 8 calls may be in flight"):
+        surge.plan(surge.plain(), ("operator",), ("java",), 1, 1, pools=(9,))
+
+
+@pytest.mark.parametrize("form", ["surge", "flash", "square", "sine"])
+def test_whatever_the_form_it_peaks_at_the_multiple_and_is_sized_for_it(form: surge.Form) -> None:
+    planned = replace(surge.plain(form=form), method="scale-out").at(1000.0, 0.4)
+
+    assert parse(planned.shape).peak == pytest.approx(2000.0)
+    assert planned.scaled_to == 3
+
+
+def test_a_trace_is_replayed_over_the_capacity_with_a_calm_tail() -> None:
+    planned = surge.traced(traces.read("amzn").replayed(surge.BASE)).at(1000.0, 0.4)
+
+    shape = parse(planned.shape)
+    assert planned.calm_from_s == 15.0
+    assert planned.length_s > planned.calm_from_s
+    assert shape.rate(planned.length_s) == pytest.approx(500.0)
+    assert planned.base is not None and planned.factor is not None
+    assert shape.peak == pytest.approx(planned.base * planned.factor * 1000.0, rel=1e-4)
 
 
 def test_throughput_is_steady_when_the_last_windows_show_no_trend() -> None:

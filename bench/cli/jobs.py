@@ -96,8 +96,20 @@ def run(
     "--form",
     default="surge",
     show_default=True,
-    type=click.Choice(("surge", "square", "sine")),
-    help="How the load comes: once and at once; twice; or gradually, up and down.",
+    type=click.Choice(("surge", "flash", "square", "sine")),
+    help="How the load comes: at once and flat; at once and falling as 1/t; twice; gradually.",
+)
+@click.option(
+    "--trace",
+    metavar="NAME|FILE",
+    help="Replay a load seen somewhere instead: aapl, amzn, fb, llm-code, or a rate a line. "
+    "Its median is made to meet --base.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Replay it N times as fast as it was.  [default: a line a second]",
 )
 @click.option(
     "--warm",
@@ -136,6 +148,8 @@ def surge(
     operator: str,
     words_per_sentence: int,
     form: Any,
+    trace: str | None,
+    speed: float | None,
     warm: tuple[int, ...],
     warm_up: bool,
     expected_burst: float | None,
@@ -164,6 +178,7 @@ def surge(
     Example: bench surge java --operator subwords --words-per-sentence 100
     Example: bench surge --warm 0,8
     Example: bench surge java --form sine --warm-up
+    Example: bench surge java --trace aapl --speed 600
     """
     from dataclasses import replace
 
@@ -177,10 +192,15 @@ def surge(
 
     require_text(workload, words_per_sentence)
     doctor.require("javac", *([] if stack else doctor.PARTS))
+    loads = (
+        [_replayed(trace, base, speed)]
+        if trace
+        else [surge.plain(float(seconds), factor, form, base) for seconds in burst]
+    )
     planned = []
-    for seconds in burst:
+    for load in loads:
         like = replace(
-            surge.plain(float(seconds), factor, form, base),
+            load,
             seed=seed,
             batch_size=batch_size,
             call_timeout_ms=call_timeout,
@@ -206,6 +226,17 @@ def surge(
         )
     show_surges(r.folder)
     click.echo(f"records: {r.path}\nplots of them: bench report {r.name}")
+
+
+def _replayed(trace: str, base: float, speed: float | None) -> Any:
+    """The surge that replays a trace. Raises UsageError if it cannot be read."""
+    from bench.experiments import surge
+    from flink_job.load import traces
+
+    try:
+        return surge.traced(traces.read(trace).replayed(base, speed))
+    except ValueError as error:
+        raise click.UsageError(f"--trace: {error}") from error
 
 
 @click.command()

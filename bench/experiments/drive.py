@@ -26,7 +26,6 @@ from bench.lambdas.target import Target, usage
 from bench.steering.controller import Controller
 from bench.steering.policy import Decision, Policy, Sample
 from flink_job import clock
-from flink_job.load.shapes import Surge as SurgeShape
 from flink_job.load.shapes import parse
 from flink_job.settings import JobSettings
 
@@ -37,7 +36,7 @@ _LEAD_S = 0.5
 _UTILISATION = 0.8
 Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
 # Fields of `Surge` that its record has in another form, or elsewhere.
-_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb", "worker_cpu")
+_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb", "worker_cpu", "calm_from_s")
 CALLING: tuple[Method, ...] = ("operator", "source", "always")
 # How often it is looked which TaskManagers run tokenizers: every so many polls.
 _POLLS_TO_HOLD = 4
@@ -75,6 +74,8 @@ class Surge:
             capacity while that is not known, then in sentences/s (see `at`).
         base, factor: the calm rate in multiples of the capacity, and the surge's over that; None
             where the load has no such parts.
+        calm_from_s: from then on the load is calm, so that the schedule may be cut once what waited
+            is gone; None: it is not cut.
         capacity_per_s: measured, of one local tokenizer subtask, sentences/s.
         worker_cpu: CPUs of each tokenizer's TaskManager; None: the worker's usual quota.
         operator: what the flatmap does: "words" or "subwords".
@@ -103,6 +104,7 @@ class Surge:
     capacity_per_s: float | None = None
     base: float | None = None
     factor: float | None = None
+    calm_from_s: float | None = None
     worker_cpu: float | None = None
     call_timeout_ms: float = 3000.0
     parallelism: int = 1
@@ -123,15 +125,8 @@ class Surge:
 
     @property
     def needed_per_s(self) -> float:
-        """Capacity of all tokenizers together that the peak of the load needs, sentences/s.
-
-        Raises:
-            ValueError: the load has no peak, or the capacity is not known yet.
-        """
-        shape = parse(self.shape)
-        if not isinstance(shape, SurgeShape) or self.capacity_per_s is None:
-            raise ValueError(f"method {self.method} needs a surge and a measured capacity")
-        return shape.base * shape.factor / _UTILISATION
+        """Capacity of all tokenizers together that the peak of the load needs, sentences/s."""
+        return parse(self.shape).peak / _UTILISATION
 
     @property
     def scaled_to(self) -> int:
@@ -402,7 +397,7 @@ class _Tail:
 
     def __init__(self, surge: Surge) -> None:
         shape = parse(surge.shape)
-        self._end_s = shape.start + shape.duration if isinstance(shape, SurgeShape) else math.inf
+        self._end_s = math.inf if surge.calm_from_s is None else surge.calm_from_s
         # Always on their way: what an open batch and two polls hold.
         self._usual = shape.rate(0.0) * (surge.linger_ms + 2 * surge.poll_ms) / 1000
         self._usual += 2 * surge.batch_size

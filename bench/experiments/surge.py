@@ -17,7 +17,7 @@ from bench.experiments.drive import CALLING, Method, Surge
 from bench.facts.records import Run, read
 from bench.lambdas.target import Target, force_cold
 from bench.steering.policy import Policy, Profile, Settings, policy
-from flink_job.load.shapes import Sine, Square, parse
+from flink_job.load.shapes import Flash, Shape, Sine, Square, Trace, parse
 from flink_job.load.shapes import Surge as SurgeShape
 
 # From half of what the worker can do to twice that: without help, the wait grows by a second each
@@ -29,7 +29,10 @@ DURATION_S = 20.0
 # What waits at the surge's end must be gone before the schedule ends; see `_tail_s`.
 _SHORTEST_TAIL_S, _LONGEST_TAIL_S = 12.0, 90.0
 
-Form = Literal["surge", "square", "sine"]
+# How a flash falls: in the bursts of NAB's Twitter volumes about as 1/t.
+FLASH_ALPHA = 1.0
+
+Form = Literal["surge", "flash", "square", "sine"]
 
 
 def plain(
@@ -42,26 +45,49 @@ def plain(
     `duration_s`. Its shape is in multiples of the capacity.
 
     Args:
-        form: "surge": once, at once, and with calm before and after; "square": twice, at once;
-            "sine": gradually, up and down in `duration_s`.
+        form: "surge": once, at once, and with calm before and after; "flash": likewise, but falling
+            from its first second on; "square": twice, at once; "sine": gradually, up and down in
+            `duration_s`.
     """
     peak = base * factor
-    shape, length_s = {
-        "surge": (
-            str(SurgeShape(base, factor, START_S, duration_s)),
-            START_S + duration_s + _tail_s(base, factor, duration_s),
-        ),
-        "square": (str(Square(base, peak, 2 * duration_s)), 4 * duration_s),
-        "sine": (str(Sine(base, peak, duration_s)), duration_s),
-    }[form]
-    return Surge(method="none", shape=shape, length_s=length_s, base=base, factor=factor)
+    forms: dict[Form, tuple[Shape, float]] = {
+        "surge": (SurgeShape(base, factor, START_S, duration_s), START_S + duration_s),
+        "flash": (Flash(base, factor, START_S, duration_s, FLASH_ALPHA), START_S + duration_s),
+        "square": (Square(base, peak, 2 * duration_s), 4 * duration_s),
+        "sine": (Sine(base, peak, duration_s), duration_s),
+    }
+    shape, end_s = forms[form]
+    return _planned(shape, end_s, base, factor, form in ("surge", "flash"))
 
 
-def _tail_s(base: float, factor: float, duration_s: float) -> float:
-    """How long what an unrelieved surge leaves takes to be done beside the calm load, and half as
-    long again; the schedule is cut once it is."""
-    left_s = max(0.0, base * factor - 1) * duration_s
-    spare = max(0.05, 1 - base)
+def traced(trace: Trace) -> Surge:
+    """A load seen somewhere, without offload, in multiples of the capacity."""
+    end_s = len(trace.rates) * trace.every
+    return _planned(trace, end_s, trace.base, trace.peak / trace.base, has_tail=True)
+
+
+def _planned(shape: Shape, end_s: float, base: float, factor: float, has_tail: bool) -> Surge:
+    return Surge(
+        method="none",
+        shape=str(shape),
+        length_s=end_s + (_tail_s(shape, end_s) if has_tail else 0.0),
+        calm_from_s=end_s if has_tail else None,
+        base=base,
+        factor=factor,
+    )
+
+
+def _tail_s(shape: Shape, end_s: float) -> float:
+    """How long what an unrelieved load leaves takes to be done beside the calm that follows, and
+    half as long again; the schedule is cut once it is.
+
+    Args:
+        shape: in multiples of the capacity.
+    """
+    left_s, step_s = 0.0, 0.1
+    for k in range(round(end_s / step_s)):
+        left_s = max(0.0, left_s + (shape.rate(k * step_s) - 1) * step_s)
+    spare = max(0.05, 1 - shape.rate(end_s))
     return min(_LONGEST_TAIL_S, max(_SHORTEST_TAIL_S, 1.5 * left_s / spare))
 
 
@@ -82,8 +108,7 @@ def plan(
     repetition.
 
     Raises:
-        click.UsageError: more environments than calls may be in flight, or a method that has to be
-            sized for a peak, and a load that has none.
+        click.UsageError: more environments than calls may be in flight.
     """
     if max(pools) > like.max_in_flight:
         raise click.UsageError(
@@ -91,7 +116,7 @@ def plan(
         )
     rng = random.Random(seed)
     turn = [
-        _checked(replace(like, method=method, language=language, warm=warm))
+        replace(like, method=method, language=language, warm=warm)
         for method in methods
         for language in (languages if method in CALLING else [None])
         for warm in (pools if method in CALLING else [0])
@@ -101,14 +126,6 @@ def plan(
         for repetition in range(1, repetitions + 1)
         for planned in rng.sample(turn, len(turn))
     ]
-
-
-def _checked(planned: Surge) -> Surge:
-    """Raises click.UsageError where a method has to be sized for a peak that the load has not."""
-    sized = planned.method == "bigger" or planned.method.startswith("scale-out")
-    if sized and not isinstance(parse(planned.shape), SurgeShape):
-        raise click.UsageError(f"method {planned.method} needs a surge: its peak sizes it")
-    return planned
 
 
 def measure(

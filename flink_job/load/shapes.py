@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -18,7 +18,11 @@ from typing import Any, ClassVar
 # A whole number of sentences that floating point puts a hair above itself is still that number.
 _HAIR = 1e-6
 # Parameters that are rates, by name.
-_RATES = ("base", "low", "high")
+_RATES = ("base", "low", "high", "rates")
+# Parameters that are lengths of time that come again and again, so that none may be zero.
+_LASTING = ("period", "every")
+# In the notation, rates are parted by this.
+_BETWEEN_RATES = "/"
 
 
 class Shape(ABC):
@@ -42,15 +46,24 @@ class Shape(ABC):
         """Sentences due before `t_s`."""
         return max(0, math.ceil(self.integral(t_s) - _HAIR))
 
+    @property
+    @abstractmethod
+    def peak(self) -> float:
+        """The highest rate, in sentences/s."""
+
     def times(self, factor: float) -> Shape:
         """The same shape with all its rates multiplied."""
-        rates = {name: getattr(self, name) * factor for name in _RATES if hasattr(self, name)}
+        rates = {
+            name: tuple(x * factor for x in rate) if isinstance(rate, tuple) else rate * factor
+            for name in _RATES
+            if (rate := getattr(self, name, None)) is not None
+        }
         return replace(self, **rates)  # type: ignore[type-var]
 
     def __str__(self) -> str:
         """The shape as `parse` reads it."""
         values = asdict(self)  # type: ignore[call-overload]
-        return f"{self.name}:" + ",".join(f"{key}={value:g}" for key, value in values.items())
+        return f"{self.name}:" + ",".join(f"{key}={_text(x)}" for key, x in values.items())
 
     def to_dict(self) -> dict[str, Any]:
         """The shape as a record holds it; `from_dict` reads it."""
@@ -65,6 +78,10 @@ class Steps(Shape):
     @abstractmethod
     def _pieces(self) -> list[tuple[float, float]]:
         """(start in s, rate in sentences/s), the first at 0."""
+
+    @property
+    def peak(self) -> float:
+        return max(self._knots[1])
 
     def steps_until(self, length_s: float) -> list[tuple[float, float, float]]:
         """(start in s, end in s, rate in sentences/s) of each piece that starts before `length_s`;
@@ -153,6 +170,42 @@ class Surge(Steps):
 
 
 @dataclass(frozen=True)
+class Flash(Steps):
+    """`base` sentences/s; at `start` (s) at once `factor` times that, of which the excess then
+    falls with time: in second k after `start` (from 1) it is k^-`alpha` of the first second's.
+    After `duration` s it is gone."""
+
+    name = "flash"
+    base: float
+    factor: float
+    start: float
+    duration: float
+    alpha: float
+
+    def _pieces(self) -> list[tuple[float, float]]:
+        before = [(0.0, self.base)] if self.start > 0 else []
+        excess = self.base * (self.factor - 1)
+        falling = [
+            (self.start + k - 1, self.base + excess * k**-self.alpha)
+            for k in range(1, math.ceil(self.duration) + 1)
+        ]
+        return [*before, *falling, (self.start + self.duration, self.base)]
+
+
+@dataclass(frozen=True)
+class Trace(Steps):
+    """`rates` (sentences/s) one after another, each for `every` s, then `base` for ever."""
+
+    name = "trace"
+    rates: tuple[float, ...]
+    every: float
+    base: float
+
+    def _pieces(self) -> list[tuple[float, float]]:
+        return [(i * self.every, rate) for i, rate in enumerate((*self.rates, self.base))]
+
+
+@dataclass(frozen=True)
 class Doubling(Steps):
     """Starts at `base` sentences/s and doubles every `every` s, `steps` times."""
 
@@ -232,6 +285,10 @@ class Sine(Shape):
         turn = 2 * math.pi / self.period
         return middle * t_s - swing / turn * math.sin(turn * t_s)
 
+    @property
+    def peak(self) -> float:
+        return max(self.low, self.high)
+
     def due_s(self, n: int) -> float:
         """By bisection: the integral has no closed inverse (it is Kepler's equation)."""
         middle = (self.high + self.low) / 2
@@ -251,7 +308,8 @@ class Sine(Shape):
 
 
 SHAPES: dict[str, type[Shape]] = {
-    shape.name: shape for shape in (Constant, Surge, Doubling, Halving, Ladder, Square, Sine)
+    shape.name: shape
+    for shape in (Constant, Surge, Flash, Trace, Doubling, Halving, Ladder, Square, Sine)
 }
 
 
@@ -284,14 +342,34 @@ def from_dict(values: dict[str, Any]) -> Shape:
     if set(given) != set(wanted):
         raise ValueError(f"{shape.name} takes exactly {', '.join(wanted)}: {example}")
     try:
-        numbers = {key: float(given[key]) for key in wanted}
+        numbers = {
+            key: _numbers(given[key]) if key == "rates" else float(given[key]) for key in wanted
+        }
     except (TypeError, ValueError):
         raise ValueError(f"{shape.name} takes numbers: {example}") from None
-    if any(not math.isfinite(x) or x < 0 for x in numbers.values()) or numbers.get("period") == 0:
+    flat = [
+        x for value in numbers.values() for x in (value if isinstance(value, tuple) else [value])
+    ]
+    if any(not math.isfinite(x) or x < 0 for x in flat) or 0 in map(numbers.get, _LASTING):
+        above = " and ".join(_LASTING)
         raise ValueError(
-            f"{shape.name} takes finite numbers from 0 up (a period above 0): {example}"
+            f"{shape.name} takes finite numbers from 0 up ({above} above 0): {example}"
         )
     return shape(**numbers)
+
+
+def _text(value: float | Sequence[float]) -> str:
+    if isinstance(value, float | int):
+        return f"{value:g}"
+    return _BETWEEN_RATES.join(f"{x:g}" for x in value)
+
+
+def _numbers(values: str | Sequence[float]) -> tuple[float, ...]:
+    """Raises ValueError if there are none."""
+    several = values.split(_BETWEEN_RATES) if isinstance(values, str) else values
+    if not several:
+        raise ValueError("no rates")
+    return tuple(map(float, several))
 
 
 @dataclass(frozen=True, slots=True)
