@@ -34,10 +34,14 @@ class Group:
         self.folder = folder
         self.joins = folder / ("cgroup.procs" if v2 else "tasks")
         self._v2 = v2
+        self._cpus: float | None = None
         self.limit(cpus)
 
     def limit(self, cpus: float) -> None:
-        """Set the quota."""
+        """Set the quota. Not again if it is that already: a write fills it up at once."""
+        if cpus == self._cpus:
+            return
+        self._cpus = cpus
         quota = quota_us(cpus)
         if self._v2:
             (self.folder / "cpu.max").write_text(f"{quota} {PERIOD_US}")

@@ -55,7 +55,8 @@ class Missing(click.ClickException):
 def examine() -> list[Finding]:
     """Everything that is needed, found or missing, in the order in which set-up brings it."""
     commands = [_command(name) for name in COMMANDS]
-    return [*commands, _python(), _packages(), *(_part(name) for name in PARTS)]
+    parts = (_part(name) for name in PARTS)
+    return [*commands, _python(), _packages(), *parts, _quotas()]
 
 
 def require(*names: str) -> None:
@@ -106,6 +107,24 @@ def _python() -> Finding:
     version = platform.python_version() if fits else None
     return Finding(
         "python 3.11 or 3.12 with libpython", version, "PyFlink", f"PYTHON=/path/to/it {SET_UP}"
+    )
+
+
+def _quotas() -> Finding:
+    """What holds the job's worker to a share of a CPU; without it, a core is its limit."""
+    from bench.cgroup import Groups
+    from bench.cluster.worker import default_cpu
+
+    found = None
+    if groups := Groups.open(times_usual_weight=1):
+        found = f"{groups.name}; --worker-cpu is {default_cpu():g} unless given"
+        groups.close()
+    return Finding(
+        "CPU quotas",
+        found,
+        "holding the worker to its share; else a core is its limit, and every table says so",
+        "run as root, where control groups may be written",
+        optional=True,
     )
 
 

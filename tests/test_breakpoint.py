@@ -37,7 +37,7 @@ QUEUE = "tokenizer.Shuffle.Netty.Input.Buffers.inputQueueLength"
 
 def surge_record(surge: Surge) -> dict[str, Any]:
     fields = asdict(surge)
-    for name in ("ordinal", "poll_ms", "memory_mb", "worker_cpu", "calm_from_s"):
+    for name in ("ordinal", "poll_ms", "memory_mb", "worker_cpu", "calm_from_s", "scale_out_as"):
         del fields[name]
     return fields | {
         "surge": surge.name,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,9 +16,12 @@ from bench.cluster.flink import ADAPTIVE, Cluster
 from bench.cluster.worker import Worker, default_cpu
 from bench.experiments import calibrate, drive, surge
 from bench.facts.records import Run, read
+from bench.report.gather import evidence
+from bench.report.say import drift
 from bench.steering.policy import Profile, Settings, policy
 from flink_job.load import traces
 from flink_job.load.shapes import parse
+from tests import synthetic
 
 
 def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -> None:
@@ -153,3 +158,27 @@ def test_a_held_worker_is_calibrated_and_a_surge_to_twice_that_is_late_and_whole
     if limit != "none":
         assert spent["worker"]["throttled_s"] > 1
     assert not list(Path("/sys/fs/cgroup").glob(f"*/lambda-burst-{os.getpid()}"))
+
+
+@pytest.mark.parametrize(("after", "warned"), [(95.0, False), (109.0, False), (120.0, True)])
+def test_a_capacity_that_drifts_out_of_its_interval_is_said(
+    after: float, warned: bool, tmp_path: Path
+) -> None:
+    def facts() -> Iterator[tuple[str, dict[str, Any]]]:
+        for when, per_s in (("before", 100.0), ("after", after)):
+            yield (
+                "capacity",
+                {
+                    "when": when, "operator": "words", "words_per_sentence": 10, "batch_size": 100,
+                    "worker_cpu": 0.4, "worker_limit": "cgroup v1", "per_s": per_s,
+                    "low_per_s": 90.0, "high_per_s": 110.0, "windows_per_s": [100.0],
+                    "seconds": 9.0,
+                },
+            )  # fmt: skip
+
+    folder = synthetic.write(tmp_path / "20261122T100000Z-surge", facts(), target=None)
+    (e,) = evidence.load([folder])
+    said = drift.drifted(e)
+    assert bool(said) is warned
+    if warned:
+        assert "was 100 sentences/s (90 to 110) before the surges and 120 after" in said[0]

@@ -125,6 +125,14 @@ def run(
     metavar="S",
     help="How long a burst is expected to last: one shorter than a cold start is not offloaded.",
 )
+@click.option(
+    "--scale-out-as",
+    default="here",
+    show_default=True,
+    type=click.Choice(("here", "reactive", "operator", "managed")),
+    help="Wait before scaling out as long as it takes elsewhere (detection, node, outage): on "
+    "Kubernetes in reactive mode or with the operator's autoscaler; AWS's managed Flink.",
+)
 @click.option("--ordered", is_flag=True, help="Tokens go downstream in source order.")
 @click.option(
     "--policy",
@@ -153,6 +161,7 @@ def surge(
     warm: tuple[int, ...],
     warm_up: bool,
     expected_burst: float | None,
+    scale_out_as: Any,
     ordered: bool,
     policy: str,
     worker_cpu: float,
@@ -209,6 +218,7 @@ def surge(
             words_per_sentence=words_per_sentence,
             warms_up=warm_up,
             expected_burst_s=expected_burst,
+            scale_out_as=scale_out_as,
             ordered=ordered,
         )
         planned += surge.plan(like, methods, languages, repetitions, seed, pools=warm)

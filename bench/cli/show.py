@@ -54,12 +54,15 @@ def show_made(folder: Path, kind: str) -> None:
 def show_surges(folder: Path) -> None:
     """Print the tables of the surges in `folder`."""
     from bench.report.gather import evidence, surges
-    from bench.report.say import relief
+    from bench.report.say import drift, relief
 
     (e,) = evidence.load([folder])
     settings = surges.settings(surges.surges(e))
-    tables = [relief.methods(s) or relief.surge(s) for s in settings]
-    _print([*tables, *map(relief.bursts, surges.bursts(settings))])
+    tables: list[Any] = [relief.methods(s) or relief.surge(s) for s in settings]
+    tables += map(relief.bursts, surges.bursts(settings))
+    _print(filter(None, [*tables, *map(relief.cpu, settings), relief.capacity(e)]))
+    for said in drift.drifted(e):
+        click.echo(f"Warning: {said}.")
     _print_noise(e)
 
 

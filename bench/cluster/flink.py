@@ -44,6 +44,7 @@ ADAPTIVE = {
     "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout": "0 s",
     "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling": "0 s",
     "jobmanager.adaptive-scheduler.rescale-trigger.max-delay": "1 s",
+    "web.adaptive-scheduler.rescale-history.size": 20,
 }
 _PR_SET_PDEATHSIG = 1
 
@@ -142,6 +143,7 @@ class Cluster:
         self._settings = settings or {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._files: list[Any] = []
+        self._named: dict[str, int] = {}
 
     def __enter__(self) -> Cluster:
         try:
@@ -189,6 +191,11 @@ class Cluster:
     def job_manager_pid(self) -> int:
         """The process of the JobManager."""
         return self._processes[0].pid
+
+    def task_manager_pid(self, name: str) -> int | None:
+        """The process of the TaskManager that Flink knows by this id; None if it has ended."""
+        pid = self._named.get(name)
+        return pid if pid in self.task_manager_pids() else None
 
     def task_manager_pids(self) -> list[int]:
         """The processes of the TaskManagers, in the order of their start."""
@@ -350,8 +357,11 @@ class Cluster:
         }
 
     def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / "log" / f"{kind}-{len(self._processes)}.log").open("ab")
+        log = (self.folder / "log" / f"{kind}-{len(self._files)}.log").open("ab")
         self._files.append(log)
+        name = f"{kind}-{len(self._files)}"
+        if kind == "taskmanager":
+            options = (*options, "-D", f"taskmanager.resource-id={name}")
         process = subprocess.Popen(
             [str(flink_home() / "bin" / f"{kind}.sh"), "start-foreground", *options],
             env=self._environment(),
@@ -362,6 +372,7 @@ class Cluster:
             preexec_fn=_end_with_parent,
         )
         self._processes.append(process)
+        self._named[name] = process.pid
         return process
 
 

@@ -126,15 +126,8 @@ def flatmap_pids(cluster: Cluster, job: str) -> set[int]:
         vertices = cluster.rest.vertices(job)
         vertex = next(id for name, id in vertices.items() if "tokenizer" in name)
         found = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/taskmanagers")["taskmanagers"]
-        ports = {int(x["endpoint"].rsplit(":", 1)[1]) for x in found if ":" in x["endpoint"]}
-        return {pid for pid in cluster.task_manager_pids() if ports & _listening(pid)}
-    return set()
-
-
-def _listening(pid: int) -> set[int]:
-    with suppress(psutil.Error):
-        found = psutil.Process(pid).net_connections("tcp")
-        return {x.laddr.port for x in found if x.status == psutil.CONN_LISTEN}
+        pids = {cluster.task_manager_pid(x["taskmanager-id"]) for x in found}
+        return {pid for pid in pids if pid is not None}
     return set()
 
 

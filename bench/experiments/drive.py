@@ -18,7 +18,7 @@ import click
 from bench.cluster.flink import Cluster, FlinkError, poll, wait_until
 from bench.cluster.metrics import JobMonitor
 from bench.cluster.worker import CpuAccount, Worker
-from bench.experiments.relief import Nothing, Offload, Relief, ScaleOut
+from bench.experiments.relief import ELSEWHERE, Nothing, Offload, Place, Relief, ScaleOut
 from bench.facts import ledger
 from bench.facts.records import Run
 from bench.lambdas.pool import Pool
@@ -36,10 +36,16 @@ _LEAD_S = 0.5
 _UTILISATION = 0.8
 Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
 # Fields of `Surge` that its record has in another form, or elsewhere.
-_UNRECORDED = ("shape", "ordinal", "poll_ms", "memory_mb", "worker_cpu", "calm_from_s")
+_UNRECORDED = (
+    "shape",
+    "ordinal",
+    "poll_ms",
+    "memory_mb",
+    "worker_cpu",
+    "calm_from_s",
+    "scale_out_as",
+)
 CALLING: tuple[Method, ...] = ("operator", "source", "always")
-# How often it is looked which TaskManagers run tokenizers: every so many polls.
-_POLLS_TO_HOLD = 4
 # A surge goes on, calm, for so long after its end, and until nothing has waited for so long.
 _CALM_S, _GONE_S = 8.0, 2.0
 # A job that has not ended so long after its schedule hangs.
@@ -78,6 +84,7 @@ class Surge:
             is gone; None: it is not cut.
         capacity_per_s: measured, of one local tokenizer subtask, sentences/s.
         worker_cpu: CPUs of each tokenizer's TaskManager; None: the worker's usual quota.
+        scale_out_as: whose times scaling out takes besides its own; see `relief.ELSEWHERE`.
         operator: what the flatmap does: "words" or "subwords".
         words_per_sentence: mean length of the sentences.
         ordinal: tells the surges of one run apart.
@@ -107,6 +114,7 @@ class Surge:
     calm_from_s: float | None = None
     worker_cpu: float | None = None
     call_timeout_ms: float = 3000.0
+    scale_out_as: Place = "here"
     parallelism: int = 1
     max_in_flight: int = 8
     ordered: bool = False
@@ -227,6 +235,7 @@ def drive(
             worker_limit=worker.limit,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
+            scale_out_as=None if surge.scale_out_as == "here" else surge.scale_out_as,
             worker_cpu=None if worker.limit == "none" else surge.worker_cpu or worker.cpus,
         )
         cluster.wait_for_slots(surge.slots)
@@ -325,7 +334,7 @@ def _relief(
         return Offload(controller, surge.parallelism, pool)
     if surge.method in ("scale-out", "scale-out-new"):
         new = surge.more_workers if surge.method == "scale-out-new" else 0
-        return ScaleOut(cluster, job, surge.scaled_to, new)
+        return ScaleOut(cluster, job, surge.scaled_to, new, ELSEWHERE[surge.scale_out_as])
     return Nothing()
 
 
@@ -360,7 +369,7 @@ def _steer(
     tail = _Tail(surge)
     # So that polls and surge are in no fixed phase.
     time.sleep(random.Random(f"{surge.seed}/{surge.name}").uniform(0, surge.poll_ms / 1000))
-    for number, _ in enumerate(poll(surge.poll_ms / 1000)):
+    for _ in poll(surge.poll_ms / 1000):
         if time.monotonic() > deadline_s:
             raise SurgeFailed(
                 f"{surge.name}: the job still runs {_OVERTIME_S:.0f} s after its schedule; "
@@ -369,9 +378,8 @@ def _steer(
         try:
             if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):
                 return
-            if number % _POLLS_TO_HOLD == 0:
-                watched.worker.hold(job, surge.worker_cpu)
-                watched.account.look()
+            watched.worker.hold(job, surge.worker_cpu)
+            watched.account.look()
             measured = monitor.sample()
         except FlinkError:
             continue  # Nobody answers for a moment, the job ends, or it is being rescaled.
@@ -399,7 +407,8 @@ class _Tail:
         shape = parse(surge.shape)
         self._end_s = math.inf if surge.calm_from_s is None else surge.calm_from_s
         # Always on their way: what an open batch and two polls hold.
-        self._usual = shape.rate(0.0) * (surge.linger_ms + 2 * surge.poll_ms) / 1000
+        calm_per_s = 0.0 if math.isinf(self._end_s) else shape.rate(self._end_s)
+        self._usual = calm_per_s * (surge.linger_ms + 2 * surge.poll_ms) / 1000
         self._usual += 2 * surge.batch_size
         self._gone_since_s: float | None = None
         self._is_cut = False
