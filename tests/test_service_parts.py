@@ -47,20 +47,6 @@ def test_a_wrong_second_name_is_refused(alias: str) -> None:
         read_all([TEMPLATE], [alias])
 
 
-@pytest.mark.parametrize(
-    ("runtime", "complaint"),
-    [("ruby3.4", "no runtime here for 'ruby3.4'"), ("!Ref Nothing", "F.Runtime: cannot resolve")],
-)
-def test_what_cannot_run_here_is_refused(tmp_path: Path, runtime: str, complaint: str) -> None:
-    path = tmp_path / "template.yaml"
-    path.write_text(
-        "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {"
-        f"Handler: h, CodeUri: ., Runtime: {runtime}}}}}}}"
-    )
-    with pytest.raises(TemplateError, match=complaint):
-        read(path)
-
-
 # What a runtime is started with.
 
 

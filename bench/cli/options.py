@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -67,6 +68,34 @@ class Names(click.ParamType):
             if name not in self._names:
                 self.fail(f"{name!r} is none of {', '.join(self._names)}", param, ctx)
         return tuple(dict.fromkeys(chosen))
+
+
+def parameters(
+    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+) -> dict[str, str]:
+    """Parameters of a template in either of the forms that SAM CLI takes."""
+    if not given:
+        return {}
+    from samcli.cli.types import CfnParameterOverridesType
+
+    return dict(CfnParameterOverridesType().convert(given, param, ctx))
+
+
+def variables(
+    ctx: click.Context, param: click.Parameter, given: TextIO | None
+) -> dict[str, dict[str, object]]:
+    """Environment variables by function, of a JSON file."""
+    if given is None:
+        return {}
+    try:
+        read = json.load(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{given.name} is no JSON: {error}", ctx, param) from None
+    if not isinstance(read, dict) or not all(isinstance(x, dict) for x in read.values()):
+        raise click.BadParameter(
+            f'{given.name} is not like {{"Function": {{"NAME": "value"}}}}', ctx, param
+        )
+    return read
 
 
 def languages_argument(function: Callable[..., None]) -> Callable[..., None]:

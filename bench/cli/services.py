@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import Seconds
+from bench.cli.options import Seconds, parameters, variables
 
 
 @click.command()
@@ -23,6 +23,21 @@ from bench.cli.options import Seconds
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="A template that `sam build` made; may be repeated.  [default: ours, if built]",
+)
+@click.option(
+    "--parameter-overrides",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parameters,
+    help="Values of the templates' parameters, as `sam local` takes them; may be repeated.",
+)
+@click.option(
+    "--env-vars",
+    "variables",
+    type=click.File(),
+    callback=variables,
+    help="JSON file of environment variables by function, as `sam local` takes it.",
 )
 @click.option("--alias", "aliases", multiple=True, metavar="NEW=EXISTING", help="A second name.")
 @click.option(
@@ -62,6 +77,8 @@ from bench.cli.options import Seconds
 def serve(
     port: int,
     templates: tuple[Path, ...],
+    parameters: dict[str, str],
+    variables: dict[str, dict[str, object]],
     aliases: tuple[str, ...],
     max_concurrency: int,
     memory: int | None,
@@ -86,7 +103,7 @@ def serve(
     from bench.lambdas.local.template import TemplateError, read_all
 
     try:
-        functions = read_all(templates, aliases, memory)
+        functions = read_all(templates, aliases, memory, parameters, variables)
         service.serve(
             functions,
             port=port,

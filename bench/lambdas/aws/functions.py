@@ -18,7 +18,7 @@ from bench.lambdas.local.api import ACCOUNT
 from bench.lambdas.local.http import Request
 from bench.lambdas.local.runtimes import REGION
 from bench.lambdas.local.service import Pool, Service
-from bench.lambdas.local.template import Function
+from bench.lambdas.local.template import Function, obstacle
 
 LATEST = "$LATEST"
 
@@ -99,6 +99,7 @@ class Functions:
             role=kept.role,
             log_group=kept.logs_group_name,
             version=version,
+            obstacle=obstacle(kept.run_time or "", kept.package_type, kept.layers),
         )
 
     def _unpacked(self, kept: LambdaFunction) -> Path:

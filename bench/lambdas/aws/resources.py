@@ -21,6 +21,7 @@ from moto.core.common_models import CloudFormationModel
 
 from bench.lambdas.local import configuration
 from bench.lambdas.local.configuration import MEMORY_MB, TIMEOUT_S
+from bench.lambdas.local.template import text
 
 _LONGEST_NAME = 64
 _DEFAULTS: dict[str, Any] = {
@@ -301,7 +302,7 @@ def _checked(properties: dict[str, Any]) -> dict[str, Any]:
         checked[key] = int(properties[key])
     told = properties.get("Environment", {}).get("Variables", {})
     try:
-        variables = configuration.variables({name: _text(x) for name, x in told.items()})
+        variables = configuration.variables({name: text(x) for name, x in told.items()})
     except configuration.Refused as refused:
         raise ValidationError(message=str(refused)) from None
     return {**checked, "Environment": {"Variables": variables}}
@@ -315,11 +316,6 @@ def _configure(function: LambdaFunction, properties: dict[str, Any]) -> None:
     function.log_format = logging.get("LogFormat", "Text")  # type: ignore[attr-defined]
     function.ephemeral_storage = properties.get("EphemeralStorage", {}).get("Size", 512)
     function.tags = {x["Key"]: x["Value"] for x in properties.get("Tags", [])}
-
-
-def _text(value: object) -> str:
-    """A value as CloudFormation hands it on: booleans as JSON writes them."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _code(code: dict[str, Any], runtime: str) -> dict[str, Any]:

@@ -33,8 +33,10 @@ def command(function: Function, tmp: Path | None = None) -> list[str]:
         tmp: where it is to put temporary files, if not into /tmp.
 
     Raises:
-        RuntimeMissing: the language's toolchain is not there.
+        RuntimeMissing: the language's toolchain is not there, or the function cannot run here.
     """
+    if function.obstacle:
+        raise RuntimeMissing(f"{function.name} cannot run here: {function.obstacle}")
     match function.language:
         case "python":
             return [_found("python/bin/python"), "-m", "awslambdaric", function.handler]

@@ -114,7 +114,9 @@ async def _measure_references(service: Service, emulation: Emulation) -> None:
 def _description(service: Service) -> list[str]:
     functions = [pool.function for pool in service.pools.values()]
     lines = [
-        f"  {x.name:<20} {x.runtime:<12} {x.memory_mb:>6} MB {x.timeout_s:>4} s  {x.handler}"
+        f"  {x.name:<20} cannot run here: {x.obstacle}"
+        if x.obstacle
+        else f"  {x.name:<20} {x.runtime:<12} {x.memory_mb:>6} MB {x.timeout_s:>4} s  {x.handler}"
         for x in functions
     ]
     for function in functions:

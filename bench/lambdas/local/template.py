@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ TOKENIZERS = ROOT / ".aws-sam/build/template.yaml"
 EMPTIES = ROOT / ".aws-sam/empty/template.yaml"
 LANGUAGES = {"python": "python", "nodejs": "node", "java": "java"}
 
+_FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
+_PSEUDO = {"AWS::AccountId": "000000000000", "AWS::Region": "us-east-1"}
+
 
 class TemplateError(Exception):
     """A template that is not there or says something that we cannot resolve."""
@@ -23,7 +26,7 @@ class TemplateError(Exception):
 @dataclass(frozen=True)
 class Function:
     """What a function runs and with how much. `runtime` is AWS's identifier, as python3.11;
-    `log_group` None is AWS's own for its name."""
+    `log_group` None is AWS's own for its name; `obstacle` says why it cannot run here."""
 
     name: str
     runtime: str
@@ -38,47 +41,48 @@ class Function:
     role: str = ""
     log_group: str | None = None
     version: str = "$LATEST"
+    obstacle: str | None = None
 
     @property
     def language(self) -> str:
-        """python, java or node."""
-        return LANGUAGES[self.runtime.rstrip("0123456789.x")]
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads `!Ref X` as {"Ref": X} and `!Sub X` as {"Fn::Sub": X}, as CloudFormation does."""
-
-
-def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _intrinsic)
+        """python, java or node; empty where there is no runtime here."""
+        return LANGUAGES.get(self.runtime.rstrip("0123456789.x"), "")
 
 
 def read_all(
-    templates: Sequence[Path] = (), aliases: Sequence[str] = (), memory_mb: int | None = None
+    templates: Sequence[Path] = (),
+    aliases: Sequence[str] = (),
+    memory_mb: int | None = None,
+    parameters: Mapping[str, str] | None = None,
+    variables: Mapping[str, Mapping[str, object]] | None = None,
 ) -> list[Function]:
     """The functions of all templates; by default those of the project, the empty ones if built.
 
     Args:
         aliases: NEW=EXISTING, a second name for a function.
         memory_mb: of all functions, instead of what the templates say.
+        parameters, variables: see `read`.
 
     Raises:
-        TemplateError: see `read`; or an alias of no function here.
+        TemplateError: see `read`; two functions of one name, an alias of no function here, or a
+            parameter of no template.
     """
     if not templates:
         templates = [TOKENIZERS, *([EMPTIES] if EMPTIES.exists() else [])]
-    functions = {function.name: function for path in templates for function in read(path)}
+    given = dict(parameters or {})
+    functions: dict[str, Function] = {}
+    unknown = set(given)
+    for path in templates:
+        unknown -= _content(path).get("Parameters", {}).keys()
+        for function in read(path, given, variables):
+            if function.name in functions:
+                raise TemplateError(
+                    f"two functions have the name {function.name}; give one of them another "
+                    "FunctionName"
+                )
+            functions[function.name] = function
+    if unknown:
+        raise TemplateError(f"no template has a parameter {', '.join(sorted(unknown))}")
     for alias in aliases:
         new, _, existing = alias.partition("=")
         if not new or existing not in functions:
@@ -89,67 +93,173 @@ def read_all(
     return [dataclasses.replace(x, memory_mb=memory_mb) for x in functions.values()]
 
 
-def read(path: Path) -> list[Function]:
-    """The template's AWS::Serverless::Function resources, Globals and parameter defaults applied.
+def read(
+    path: Path,
+    parameters: Mapping[str, str] | None = None,
+    variables: Mapping[str, Mapping[str, object]] | None = None,
+) -> list[Function]:
+    """The functions of a template and of the templates in it, read as `sam local` reads them:
+    Globals, parameters, conditions, mappings and intrinsic functions resolved, resources standing
+    for themselves. What cannot run here is among them, with its `obstacle`.
+
+    Args:
+        parameters: values for the template's own; others have their defaults.
+        variables: of the environment, by function, instead of those that the template declares;
+            "Parameters" are everyone's.
 
     Raises:
-        TemplateError: no such file, or a property that is neither plain nor a parameter.
+        TemplateError: no such file, no template, a parameter without a value, …
     """
+    from samcli.commands.exceptions import UserException
+    from samcli.lib.intrinsic_resolver.invalid_intrinsic_exception import InvalidIntrinsicException
+    from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+    from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+
+    content = _content(path)
+    given = dict(parameters or {})
+    for name, parameter in content.get("Parameters", {}).items():
+        if name not in given and "Default" not in parameter:
+            raise TemplateError(
+                f"{path}: the parameter {name} has no default; give it a value: "
+                f"--parameter-overrides {name}=…"
+            )
     try:
-        template = yaml.load(path.read_text(), _Loader)
+        stacks, elsewhere = SamLocalStackProvider.get_stacks(
+            template_file=str(path), parameter_overrides={**given, **_PSEUDO}
+        )
+        found = SamFunctionProvider(stacks, ignore_code_extraction_warnings=True).functions
+    except (UserException, InvalidIntrinsicException, ValueError, KeyError) as error:
+        words = str(getattr(error, "message", None) or error)
+        raise TemplateError(f"{path}: {words}") from error
+    functions = [_function(x, variables or {}) for x in found.values()]
+    functions += [
+        Function(x.replace("/", "-"), "", "", path.parent, obstacle="its template is not on disk")
+        for x in elsewhere
+    ]
+    for stack in stacks:
+        for name, resource in stack.resources.items():
+            full = f"{stack.stack_path}/{name}".lstrip("/")
+            if resource.get("Type") in _FUNCTIONS and full not in found:
+                functions.append(
+                    Function(name, "", "", path.parent, obstacle="its code is not on disk")
+                )
+    names = [x.name for x in functions]
+    if twice := next((x for x in names if names.count(x) > 1), None):
+        raise TemplateError(
+            f"{path}: two functions have the name {twice}; give one of them another FunctionName"
+        )
+    return functions
+
+
+def obstacle(runtime: str, package: str = "Zip", layers: object = None) -> str | None:
+    """Why such a function cannot run here; None if it can."""
+    if package != "Zip":
+        return "it is a container image"
+    if runtime.rstrip("0123456789.x") not in LANGUAGES:
+        return f"no runtime here for {runtime!r}"
+    if layers:
+        return "it uses layers, which are not laid over the code here"
+    return None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A template as it is written.
+
+    Raises:
+        TemplateError: no such file, or no template.
+    """
+    from samcli.yamlhelper import yaml_parse
+
+    try:
+        content = yaml_parse(path.read_text())
     except FileNotFoundError:
         raise TemplateError(f"{path} is missing; bring it with: make setup") from None
-    parameters = {
-        name: parameter["Default"]
-        for name, parameter in template.get("Parameters", {}).items()
-        if "Default" in parameter
-    }
-    shared = template.get("Globals", {}).get("Function", {})
-    return [
-        _function(name, _merged(shared, resource.get("Properties", {})), parameters, path.parent)
-        for name, resource in template.get("Resources", {}).items()
-        if resource.get("Type") == "AWS::Serverless::Function"
-    ]
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        raise TemplateError(f"{path} is no template: {error}") from error
+    if not isinstance(content, dict):
+        raise TemplateError(f"{path} is no template: it has no Resources")
+    if empty := _empty(content):
+        raise TemplateError(f"{path}: {empty} is empty")
+    if not isinstance(content.get("Resources"), dict):
+        raise TemplateError(f"{path} is no template: it has no Resources")
+    for name, resource in content["Resources"].items():
+        if name.startswith("Fn::"):
+            raise TemplateError(
+                f"{path}: Resources.{name}: only AWS expands it; write the resources out"
+            )
+        if not isinstance(resource, dict) or not isinstance(resource.get("Type"), str):
+            raise TemplateError(f"{path}: Resources.{name} has no Type")
+        if not isinstance(resource.get("Properties", {}), dict):
+            raise TemplateError(f"{path}: Resources.{name}.Properties is no map")
+    for section in ("Parameters", "Globals"):
+        for name, value in _map(content.get(section, {}), section, path).items():
+            _map(value, f"{section}.{name}", path)
+    return content
 
 
-def _function(
-    name: str, properties: dict[str, Any], parameters: dict[str, Any], folder: Path
-) -> Function:
-    def value(key: str, default: Any = None) -> Any:
-        return _resolved(properties.get(key, default), parameters, f"{name}.{key}")
-
-    variables = properties.get("Environment", {}).get("Variables", {})
-    runtime = str(value("Runtime"))
-    if runtime.rstrip("0123456789.x") not in LANGUAGES:
-        raise TemplateError(f"{name}: no runtime here for {runtime!r}")
-    return Function(
-        name=name,
-        runtime=runtime,
-        handler=str(value("Handler")),
-        task_root=(folder / str(value("CodeUri"))).resolve(),
-        memory_mb=int(value("MemorySize", 128)),
-        timeout_s=int(value("Timeout", 3)),
-        storage_mb=int(properties.get("EphemeralStorage", {}).get("Size", 512)),
-        log_format=str(properties.get("LoggingConfig", {}).get("LogFormat", "Text")),
-        variables={
-            key: str(_resolved(text, parameters, f"{name}.{key}"))
-            for key, text in variables.items()
-        },
-    )
-
-
-def _resolved(value: Any, parameters: dict[str, Any], where: str) -> Any:
-    if isinstance(value, dict) and list(value) == ["Ref"] and value["Ref"] in parameters:
-        return parameters[value["Ref"]]
-    if isinstance(value, dict) or value is None:
-        raise TemplateError(f"{where}: cannot resolve {value!r}")
+def _map(value: Any, where: str, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TemplateError(f"{path}: {where} is no map")
     return value
 
 
-def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Globals under a function's own properties; maps are merged, the rest is replaced."""
-    merged = dict(shared)
-    for key, value in own.items():
-        both_maps = isinstance(value, dict) and isinstance(shared.get(key), dict)
-        merged[key] = _merged(shared[key], value) if both_maps else value
-    return merged
+def _empty(value: Any, where: str = "") -> str | None:
+    """The first key that has no value, as A.B.C."""
+    if value is None:
+        return where
+    inner: Iterable[tuple[object, Any]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, below in inner:
+        if found := _empty(below, f"{where}.{key}".lstrip(".")):
+            return found
+    return None
+
+
+def _function(declared: Any, overriding: Mapping[str, Mapping[str, object]]) -> Function:
+    """A function as SAM CLI's provider of functions has it."""
+    logging = declared.logging_config or {}
+    environment = (declared.environment or {}).get("Variables", {})
+    chosen = {**overriding.get("Parameters", {})}
+    for name in (declared.functionname, declared.name, declared.full_path):
+        chosen |= overriding.get(name, {})
+    variables = {key: chosen.get(key, value) for key, value in environment.items()}
+    plain: dict[str, Any] = {
+        "Runtime": declared.runtime or "",
+        "Handler": declared.handler or "",
+        "MemorySize": declared.memory or 128,
+        "Timeout": declared.timeout or 3,
+        **{f"Environment.Variables.{key}": value for key, value in variables.items()},
+    }
+    unresolved = next((x for x, value in plain.items() if isinstance(value, dict | list)), None)
+    if unresolved:
+        why: str | None = f"{unresolved}: cannot resolve {plain[unresolved]!r}"
+    else:
+        why = obstacle(str(plain["Runtime"]), declared.packagetype or "Zip", declared.layers)
+    root = Path(str(declared.codeuri or ".")).resolve()
+    if not why and declared.inlinecode:
+        why = "its code is in the template"
+    if not why and not root.is_dir():
+        why = f"there is no folder {root}; bring it with: sam build"
+    numbers = {key: plain[key] for key in ("MemorySize", "Timeout")}
+    for key, value in numbers.items():
+        if not why and not str(value).isdigit():
+            why = f"{key} is {value!r}, and no number"
+    return Function(
+        name=str(declared.functionname),
+        runtime=str(plain["Runtime"]),
+        handler=str(plain["Handler"]),
+        task_root=root,
+        memory_mb=128 if why else int(numbers["MemorySize"]),
+        timeout_s=3 if why else int(numbers["Timeout"]),
+        log_format=str(logging.get("LogFormat", "Text")),
+        variables={key: text(value) for key, value in variables.items()},
+        obstacle=why,
+    )
+
+
+def text(value: object) -> str:
+    """A variable's value as CloudFormation hands it on: booleans as JSON writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
