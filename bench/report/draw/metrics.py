@@ -39,7 +39,7 @@ def plot(setting: Setting) -> Plot | None:
             ax.set_title(
                 f"{short(m.metric)}: {_seconds(m)}", loc="left", fontsize=SMALL, color=c, pad=2
             )
-        panels[-1].set_xlim(0, setting.conditions.length_s)
+        panels[-1].set_xlim(0, max(m.at_s[-1] for m in found))
         panels[-1].set_xlabel("s since the job's start")
 
     return draw(

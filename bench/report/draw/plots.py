@@ -251,6 +251,11 @@ def _log_spaced(n: int) -> list[int]:
     return sorted({round(x) - 1 for x in np.geomspace(1, n, MAX_POINTS)})
 
 
+def end_s(setting: Setting) -> float:
+    """When the last sentence of any first repetition was due."""
+    return max(float(a.surges[0].over_time["at_ms"].iloc[-1]) for a in setting.arms) / 1000
+
+
 def timeline(setting: Setting) -> Plot | None:
     """Latency through the surge, by due time, and the share offloaded that was decided."""
     arms = [a for a in setting.typical if a.method in ("none", "operator")]
@@ -283,13 +288,13 @@ def timeline(setting: Setting) -> Plot | None:
                 color=arm_colour(a),
             )  # fmt: skip
         panels[0].set_ylim(low * 0.4, high)
-        panels[0].set_xlim(0, setting.conditions.length_s)
+        panels[0].set_xlim(0, end_s(setting))
         figure.supylabel("latency from due time to sink", color=colour("muted"), fontsize=SMALL)
         panels[-1].set_xlabel("due time of the sentence, s since the job's start")
         if base is not None:
             line = base.surges[0].over_time
             top = line.iloc[int(line["p50_ms"].argmax())]
-            late = top["at_ms"] / 1000 > 0.75 * setting.conditions.length_s
+            late = top["at_ms"] / 1000 > 0.75 * end_s(setting)
             panels[0].annotate(
                 "no offload", (top["at_ms"] / 1000, top["p50_ms"]), (4, -9), color=colour("muted"),
                 textcoords="offset points", fontsize=SMALL, fontweight="bold", va="top",
@@ -391,7 +396,7 @@ def _paint_methods(figure: Any, setting: Setting, arms: Sequence[Arm]) -> None:
         _latency_line(ax, a)
     ax.set_yscale("log")
     plain_log(ax.yaxis, " ms", seconds=True)
-    ax.set_xlim(0, setting.conditions.length_s)
+    ax.set_xlim(0, end_s(setting))
     ax.set_ylabel("latency from due time to sink")
     ax.set_xlabel("due time of the sentence, s since the job's start")
     figure.legend(
