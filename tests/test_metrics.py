@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import main
-from bench.cluster.flink import Rest
+from bench.cluster.flink import FlinkError, Rest
 from bench.cluster.metrics import TIMES, Counter
 from bench.cluster.watch import Verdict, Watch, header, line, refresh_ms
 
@@ -268,6 +268,19 @@ def test_one_bad_answer_does_not_end_the_watching(flink: FakeFlink) -> None:
     assert result.exit_code == 0, result.output
     assert result.output.count("asking again") >= 4
     assert "other people's is FINISHED" in result.output
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_what_is_on_this_machine(
+    flink: FakeFlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert refresh_ms(Rest(flink.address)) == 50
+    assert refresh_ms(Rest(flink.address.replace("127.0.0.1", "localhost"))) == 50
+    with pytest.raises(FlinkError):  # whose network may need it
+        refresh_ms(Rest("flink.example:8081"))
 
 
 def test_lasting_silence_ends_with_what_there_was(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import resource
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 import bench
 from bench.facts import records
-from bench.facts.records import SCHEMA, RecordsUnreadable, Run, TornLine, frames, read
+from bench.facts.records import SCHEMA, NotRecorded, RecordsUnreadable, Run, TornLine, frames, read
 from bench.report.gather import evidence
 
 CALL: dict[str, Any] = {
@@ -49,6 +50,45 @@ def test_a_run_begins_with_the_machine_and_ends_with_its_end(tmp_path: Path) -> 
     assert lines[0]["machine"]["cores"] >= 1 and lines[0]["seed"] == 7
     assert lines[-1]["ok"] is True
     assert records.find_runs(tmp_path) == [run.folder]
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [Run("compute", results=tmp_path) for _ in range(5)]
+    moment = runs[0].folder
+    for run in runs:
+        run.folder = moment
+        with run:
+            run.write("call", **CALL)
+    assert len({run.folder for run in runs}) == 5
+    assert [read(run.folder)[0]["run"] for run in runs] == [run.name for run in runs]
+    assert runs[1].name == f"{moment.name}-2"
+
+
+def test_a_full_disk_is_said_so_and_what_was_recorded_is_whole(tmp_path: Path) -> None:
+    """Full in the middle of a line, as it comes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    said = pytest.raises(NotRecorded, match=r"cannot write to .*records.jsonl: .*make room")
+    with said, Run("compute", results=tmp_path) as run:
+        size = run.path.stat().st_size + 1000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            for _ in range(1000):
+                run.write("call", **CALL)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lines = read(run.folder)
+    assert len(lines) >= 5 and lines[-1]["kind"] == "end"
+    assert lines[-1]["ok"] is False and "NotRecorded" in lines[-1]["error"]
+
+
+def test_where_nothing_can_be_recorded_there_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotRecorded, match="cannot record to"), Run("a", results=tmp_path / "file"):
+        pass
 
 
 def test_a_run_that_fails_keeps_what_it_had(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -82,6 +83,11 @@ class Rest:
     def __init__(self, address: str) -> None:
         self.url = address if "://" in address else f"http://{address}"
         self.url = self.url.rstrip("/")
+        host = urllib.parse.urlsplit(self.url).netloc.rpartition(":")[0]
+        # A proxy, which the environment may name, does not know what is on this machine.
+        loopback = host == "localhost" or host.startswith(("127.", "[::1]"))
+        proxies = [urllib.request.ProxyHandler({})] if loopback else []
+        self._opener = urllib.request.build_opener(*proxies)
 
     def get(self, path: str) -> Any:
         """GET `path`. Raises NotReady when nobody answers (yet), FlinkError for an error."""
@@ -101,7 +107,7 @@ class Rest:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with self._opener.open(request, timeout=10) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
             kind = NotReady if error.code == HTTPStatus.SERVICE_UNAVAILABLE else FlinkError

@@ -7,14 +7,17 @@ import gzip
 import io
 import json
 import sys
+import threading
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 import click
 import pandas as pd
@@ -279,6 +282,10 @@ class RecordsUnreadable(click.ClickException):
     """A file that does not hold records of this version."""
 
 
+class NotRecorded(click.ClickException):
+    """The disk, or whatever the results are on, takes no more. What was recorded is whole."""
+
+
 class TornLine(UserWarning):
     """The last line of a file is incomplete: the run was killed while it wrote."""
 
@@ -326,11 +333,9 @@ class Run:
     ) -> None:
         self._started = datetime.now(UTC)
         parts = [self._started.strftime("%Y%m%dT%H%M%SZ"), command, *([suffix] if suffix else [])]
-        self.name = "-".join(parts)
-        self.folder = results / self.name
+        self.folder = results / "-".join(parts)
         self.seed = seed
         self._head = {
-            "run": self.name,
             "command": command,
             "argv": sys.argv[1:],
             "started_at": self._started.isoformat(timespec="milliseconds"),
@@ -342,7 +347,13 @@ class Run:
         }
         self._target = target
         self._clock = time.monotonic()
-        self._file: IO[bytes] | None = None
+        self._file: io.FileIO | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """That of the folder. Of runs begun in the same second, the later ones get a number."""
+        return self.folder.name
 
     @property
     def path(self) -> Path:
@@ -355,14 +366,17 @@ class Run:
         return (time.monotonic() - self._clock) * 1000
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=False)
-        # Unbuffered: one line is one write to the operating system.
-        self._file = io.FileIO(self.path, "a")
+        try:
+            self.folder = _new_folder(self.folder)
+            # Unbuffered: one line is one write to the operating system.
+            self._file = io.FileIO(self.path, "a")
+        except OSError as error:
+            raise NotRecorded(f"cannot record to {self.folder}: {error.strerror}") from error
         state = machine.state(
             function_versions=self._target.versions if self._target else {},
             cpu_share_enforced=self._target.cpu_share_enforced if self._target else None,
         )
-        self.write("run", **self._head, machine=state)
+        self.write("run", run=self.name, **self._head, machine=state)
         self._calibrate("before")
         return self
 
@@ -377,7 +391,9 @@ class Run:
             if error is None:
                 self._calibrate("after")
             problem = f"{type(error).__name__}: {error}".strip(": ") if error is not None else None
-            self.write("end", ok=error is None, seconds=self.elapsed_ms / 1000, error=problem)
+            # On a full disk, that it is full is what the command ends with.
+            with suppress(*([NotRecorded] if error is not None else [])):
+                self.write("end", ok=error is None, seconds=self.elapsed_ms / 1000, error=problem)
         finally:
             self._file.close()
             self._file = None
@@ -387,6 +403,7 @@ class Run:
 
         Raises:
             ValueError: unknown kind or field, a required field missing, a value of a wrong type.
+            NotRecorded: it could not be written, and nothing of it was; the lines before are whole.
         """
         check(kind, fields)
         line = json.dumps(
@@ -397,10 +414,37 @@ class Run:
         )
         if self._file is None:
             raise ValueError("the run is not open: use it as a context manager")
-        self._file.write(line.encode() + b"\n")
+        with self._lock:
+            self._append(self._file, line.encode() + b"\n")
+
+    def _append(self, file: io.FileIO, line: bytes) -> None:
+        whole = file.seek(0, io.SEEK_END)
+        try:
+            # A disk that fills up takes the beginning of a line, and only then fails.
+            while line:
+                line = line[file.write(line) or 0 :]
+        except OSError as error:
+            with suppress(OSError):
+                file.truncate(whole)
+            raise NotRecorded(
+                f"cannot write to {self.path}: {error.strerror}; what was recorded until then is "
+                "there, so make room and run the command again"
+            ) from error
 
     def _calibrate(self, when: str) -> None:
         self.write("calibration", when=when, loop_ms=machine.calibrate(), load_1m=machine.load_1m())
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Make a folder, called otherwise where another run had the same thought in this second."""
+    names = (f"{wanted.name}-{number}" for number in count(2))
+    folder = wanted
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            folder = wanted.with_name(next(names))
 
 
 def check(kind: str, fields: Mapping[str, Any]) -> None:

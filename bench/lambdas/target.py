@@ -101,8 +101,7 @@ def open_target(
     if as_on:
         options += [f"--as-on={as_on}", f"--seed={seed}"]
     with local_service(*options) as url:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            status = json.load(answer)
+        status = _status(url)
         yield Target(
             label=f"local process, as on {as_on.upper()} (emulated)" if as_on else "local process",
             endpoint_url=url,
@@ -118,10 +117,15 @@ def open_target(
 def usage(target: Target) -> dict[str, float]:
     """What the local service says that it and its environments have used; see `Service.usage`."""
     assert target.endpoint_url is not None
+    used: dict[str, float] = _status(target.endpoint_url)
+    return used
+
+
+def _status(url: str) -> Any:
+    # It is on this machine: a proxy, which the environment may name, does not know it.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(target.endpoint_url, timeout=10) as answer:
-        status: dict[str, float] = json.load(answer)
-    return status
+    with direct.open(url, timeout=10) as answer:
+        return json.load(answer)
 
 
 @contextmanager
