@@ -182,3 +182,27 @@ def test_a_capacity_that_drifts_out_of_its_interval_is_said(
     assert bool(said) is warned
     if warned:
         assert "was 100 sentences/s (90 to 110) before the surges and 120 after" in said[0]
+
+
+def test_a_rescaling_is_parted_as_flink_says() -> None:
+    def span(state: str, ms: int | None) -> dict[str, Any]:
+        return {"state": state, "durationInMillis": ms}
+
+    details: dict[str, Any] = {
+        "startTimestampInMillis": 12_000,
+        "endTimestampInMillis": 12_900,
+        "triggerCause": "UPDATE_REQUIREMENT",
+        "terminalState": "COMPLETED",
+        "schedulerStates": [span("Executing", 300), span("Restarting", 500), span("Executing", 0)],
+    }
+    assert drive.rescale_record(details, start_ms=10_000.0) == {
+        "at_ms": 2000.0,
+        "trigger": "UPDATE_REQUIREMENT",
+        "state": "COMPLETED",
+        "total_ms": 900.0,
+        "phases_ms": {"Executing": 300, "Restarting": 500},
+    }
+    running = {**details, "endTimestampInMillis": None, "terminalState": None}
+    running["schedulerStates"] = [span("Restarting", None)]
+    unfinished = drive.rescale_record(running, 0.0)
+    assert unfinished["state"] == "IN_PROGRESS" and unfinished["total_ms"] is None

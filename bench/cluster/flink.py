@@ -233,6 +233,12 @@ class Cluster:
         }
         self.rest.put(f"/jobs/{job}/resource-requirements", wanted)
 
+    def rescales(self, job: str) -> list[dict[str, Any]]:
+        """What Flink remembers of each rescaling of the job, the last first, in detail; its first
+        scheduling counts as one. Needs `ADAPTIVE`."""
+        history = self.rest.get(f"/jobs/{job}/rescales/history")
+        return [self.rest.get(f"/jobs/{job}/rescales/details/{x['rescaleUuid']}") for x in history]
+
     def wait_for_slots(self, slots: int) -> None:
         """Wait until `slots` task slots are free: a job that has just ended still holds its own.
 

@@ -266,6 +266,12 @@ def drive(
                 for fields in account.records(delivered):
                     run.write("cpu", surge=surge.name, **fields)
             start_s = controller.directive.job.get("start_at_s", 0.0)
+            if surge.method.startswith("scale-out"):
+                with suppress(FlinkError):
+                    for details in reversed(cluster.rescales(job)):
+                        if details["triggerCause"] != "INITIAL_SCHEDULE":
+                            fields = rescale_record(details, start_s * 1000)
+                            run.write("rescale", surge=surge.name, **fields)
             for line in lines:
                 if line["kind"] == "batch":
                     run.write("batch", surge=surge.name, **batch_record(line, start_s * 1000))
@@ -441,6 +447,21 @@ def decision_record(
         "reason": decision.reason,
         "applied_ms": applied_ms,
         "inputs": {k: v for k, v in measured.items() if k != "gauges"},
+    }
+
+
+def rescale_record(details: dict[str, Any], start_ms: float) -> dict[str, Any]:
+    """The fields of a `rescale` record: one of `Cluster.rescales`, in ms since the start."""
+    began_ms, ended_ms = details["startTimestampInMillis"], details["endTimestampInMillis"]
+    phases_ms: Counter[str] = Counter()
+    for span in details["schedulerStates"]:
+        phases_ms[span["state"]] += span["durationInMillis"] or 0
+    return {
+        "at_ms": began_ms - start_ms,
+        "trigger": details["triggerCause"],
+        "state": details["terminalState"] or "IN_PROGRESS",
+        "total_ms": None if ended_ms is None else float(ended_ms - began_ms),
+        "phases_ms": dict(phases_ms),
     }
 
 

@@ -181,6 +181,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "low_per_s": "float?",
         "high_per_s": "float?",
         "windows_per_s": "list",
+        "steady": "bool?",
         "seconds": "float",
     },
     "cpu": {
@@ -214,6 +215,14 @@ SCHEMA: dict[str, dict[str, str]] = {
         "late_calls": "float?",
         "throttled_calls": "float?",
         "gauges": "object?",
+    },
+    "rescale": {
+        "surge": "str",
+        "at_ms": "float",
+        "trigger": "str",
+        "state": "str",
+        "total_ms": "float?",
+        "phases_ms": "object?",
     },
     "push": {
         "surge": "str",

@@ -8,9 +8,16 @@ from bench.report.gather.evidence import Evidence
 
 
 def drifted(e: Evidence) -> list[str]:
-    """A sentence for each worker whose capacity after the surges is not within the interval of what
-    it was before them; none where it held, or was not measured twice."""
-    said = []
+    """A sentence for each measurement that came to no steady throughput, and for each worker whose
+    capacity after the surges is not within the interval of what it was before them; none where it
+    held, or was not measured twice."""
+    said = [
+        f"the worker's throughput was not steady when it was measured {row['when']} the surges "
+        f"({row['operator']}, {row['words_per_sentence']} words a sentence): rates are "
+        "multiples of a capacity that is not known well"
+        for _, row in e.frames["capacity"].iterrows()
+        if pd.notna(row["steady"]) and not row["steady"]
+    ]
     keys = ["run", "operator", "words_per_sentence", "batch_size"]
     for (_, operator, words, size), group in e.frames["capacity"].groupby(keys, sort=False):
         by = {when: rows.iloc[-1] for when, rows in group.groupby("when")}
