@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import time
 import tomllib
@@ -21,12 +22,14 @@ from bench.lambdas.local.api import LambdaApi
 from bench.lambdas.local.emulation import PARAMETERS, Emulation, Quantiles, wait
 from bench.lambdas.local.http import Request
 from bench.lambdas.local.service import Service
+from bench.lambdas.local.storage import Storage
 from bench.lambdas.local.template import Function, read
 from bench.lambdas.target import TargetError, local_service, open_target
 from flink_job.offload.client import Answer, CallFailed, LambdaClient
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 DRAWS = 20_000
+POINTS = (0.05, 0.5, 0.9, 0.95, 0.99)
 SOURCES = tomllib.loads(PARAMETERS.read_text())
 PYTHON = Function("F", "python3.11", "h", Path("/"))
 
@@ -183,41 +186,60 @@ def test_every_parameter_says_where_it_is_from() -> None:
 # What is waited.
 
 
+ROUNDS = 60  # at most: other work on the machine can only make a wait longer, the shortest counts
+
+
 def test_a_hundred_calls_in_flight_keep_their_own_times_and_cost_no_cpu() -> None:
     drawing = emulation()
     drawn = [drawing.network(2, 0, False) for _ in range(100)]
     expected = [x.there_ms + x.back_ms for x in drawn]
-    finished: list[int] = []
 
-    async def call(api: LambdaApi, number: int) -> float:
+    async def call(api: LambdaApi, number: int, finished: list[int]) -> float:
         headers = {"x-amz-invocation-type": "DryRun"}
         path = "/2015-03-31/functions/Obedient/invocations"
         response = await api.handle(Request("POST", path, headers=headers, body=b"{}", first=False))
         finished.append(number)
         return float(response.headers["X-Network-Ms"])
 
-    async def calls() -> tuple[list[float], float]:
+    async def calls() -> tuple[list[float], list[int], float]:
         functions = [x for x in read(TEMPLATE) if x.name == "Obedient"]
-        api = LambdaApi(Service(functions, None, 10, 60, emulation=emulation()))
+        storage = Storage(mounted=True)
+        service = Service(functions, None, 10, 60, emulation=emulation(), storage=storage)
+        api, finished = LambdaApi(service), list[int]()
         before = time.process_time()
-        waited = await asyncio.gather(*(call(api, number) for number in range(100)))
-        return waited, time.process_time() - before
+        waited = await asyncio.gather(*(call(api, number, finished) for number in range(100)))
+        return waited, finished, time.process_time() - before
 
+    def overtaken_ms(finished: list[int]) -> float:
+        pairs = itertools.combinations(finished, 2)
+        return max(expected[earlier] - expected[later] for earlier, later in pairs)
+
+    said, shortest = percentiles(expected), [math.inf] * 100
+    misplaced_ms = least_cpu_s = math.inf
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        waited, cpu_s = runner.run(calls())
-    assert median(abs(a - b) for a, b in zip(waited, expected, strict=True)) < 1
-    assert percentiles(waited)[0.5] == pytest.approx(percentiles(expected)[0.5], rel=0.1)
-    for earlier, later in itertools.combinations(finished, 2):
-        assert expected[earlier] < expected[later] + 3, "who has less to wait is answered sooner"
-    assert cpu_s < 0.1, "1 ms a call, its handling included"
+        for _ in range(ROUNDS):
+            waited, finished, cpu_s = runner.run(calls())
+            shortest = [min(x) for x in zip(shortest, waited, strict=True)]
+            misplaced_ms = min(misplaced_ms, overtaken_ms(finished))
+            least_cpu_s = min(least_cpu_s, cpu_s)
+            found = percentiles(shortest)
+            off = {p: abs(found[p] / said[p] - 1) for p in POINTS}
+            if max(off.values()) < 0.1 and misplaced_ms < 3:
+                break
+    assert max(off.values()) < 0.1, f"quantiles off by a share of {off}"
+    assert all(a > b - 1 for a, b in zip(shortest, expected, strict=True)), "none is too short"
+    assert misplaced_ms < 3, "who has less to wait is answered sooner"
+    assert least_cpu_s < 0.1, "1 ms a call, its handling included"
 
 
 def test_a_wait_is_right_to_a_millisecond() -> None:
     async def waits() -> list[float]:
         return list(await asyncio.gather(*(wait(5 + k / 10) for k in range(100))))
 
-    off = [waited - (5 + k / 10) for k, waited in enumerate(asyncio.run(waits()))]
-    assert -0.6 < median(off) < 1.2
+    def off_ms() -> float:
+        return median(waited - 5 - k / 10 for k, waited in enumerate(asyncio.run(waits())))
+
+    assert -0.6 < min(off_ms() for _ in range(ROUNDS)) < 1.2
 
 
 @contextmanager
@@ -241,11 +263,11 @@ def test_the_parts_of_a_call_add_up_and_none_is_negative() -> None:
         report.init_ms + (report.duration_ms or 0.0) + 0.5, abs=0.52
     )
     for answer in (cold, *warm):
-        assert 0 < shipping_ms(answer) < 60, answer
-    assert median(map(shipping_ms, warm)) < 6, "what is left is this machine's"
+        assert shipping_ms(answer) > 0, answer
+    assert min(map(shipping_ms, warm)) < 3, "what is left is this machine's"
     assert all(x.report.placement_ms is None and x.report.bring_up_ms is None for x in warm)
     network_ms = [x.report.network_ms or 0.0 for x in warm]
-    assert median(network_ms) == pytest.approx(12.9, rel=0.15)
+    assert 5 < min(network_ms) < 13 < max(network_ms)
     assert cold.report.network_ms and cold.report.network_ms > 23 + min(network_ms) / 2
 
 
