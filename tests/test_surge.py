@@ -185,24 +185,30 @@ def test_a_capacity_that_drifts_out_of_its_interval_is_said(
 
 
 def test_a_rescaling_is_parted_as_flink_says() -> None:
-    def span(state: str, ms: int | None) -> dict[str, Any]:
-        return {"state": state, "durationInMillis": ms}
+    def span(state: str, enter_ms: int, leave_ms: int | None) -> dict[str, Any]:
+        times = {"enterTimestampInMillis": enter_ms, "leaveTimestampInMillis": leave_ms}
+        return {"state": state, **times}
 
     details: dict[str, Any] = {
         "startTimestampInMillis": 12_000,
         "endTimestampInMillis": 12_900,
         "triggerCause": "UPDATE_REQUIREMENT",
         "terminalState": "COMPLETED",
-        "schedulerStates": [span("Executing", 300), span("Restarting", 500), span("Executing", 0)],
+        "schedulerStates": [
+            span("Executing", 2_000, 12_300),  # since long before it was asked for
+            span("Restarting", 12_300, 12_800),
+            span("CreatingExecutionGraph", 12_800, 12_900),
+            span("Executing", 12_900, 12_900),
+        ],
     }
     assert drive.rescale_record(details, start_ms=10_000.0) == {
         "at_ms": 2000.0,
         "trigger": "UPDATE_REQUIREMENT",
         "state": "COMPLETED",
         "total_ms": 900.0,
-        "phases_ms": {"Executing": 300, "Restarting": 500},
+        "phases_ms": {"Executing": 300, "Restarting": 500, "CreatingExecutionGraph": 100},
     }
     running = {**details, "endTimestampInMillis": None, "terminalState": None}
-    running["schedulerStates"] = [span("Restarting", None)]
+    running["schedulerStates"] = [span("Restarting", 12_300, None)]
     unfinished = drive.rescale_record(running, 0.0)
     assert unfinished["state"] == "IN_PROGRESS" and unfinished["total_ms"] is None

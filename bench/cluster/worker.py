@@ -76,23 +76,27 @@ class Worker:
         """The processes that were last seen to run the flatmap."""
         return set(self._held)
 
-    def hold(self, job: str, cpus: float | None = None) -> None:
+    def hold(self, job: str, cpus: float | None = None) -> bool:
         """Hold every TaskManager that runs a subtask of the flatmap now, and no other.
 
         To be called again whenever the job may have been restarted or rescaled.
 
         Args:
             cpus: of each, if not the usual.
+
+        Returns:
+            whether Flink could say who they are; else all is as it was.
         """
         running = flatmap_pids(self._cluster, job)
         if not running:
-            return
+            return False
         self._release(running)
         for pid in running:
             if pid not in self._held:
                 self._hold(pid)
             if group := self._held[pid]:
                 group.limit(cpus or self.cpus or 0.0)
+        return True
 
     def throttled_s(self) -> float | None:
         """Time that all that are held now could have run and had no quota left."""

@@ -64,7 +64,7 @@ def measure(run: Run, cluster: Cluster, worker: Worker, like: Surge, when: str) 
             wait_until(
                 lambda: bool(controller.connected()), _CONNECT_TIMEOUT_S, "the source to connect"
             )
-            worker.hold(job)
+            wait_until(lambda: worker.hold(job), _CONNECT_TIMEOUT_S, "the worker to be known")
             controller.publish(job={"start_at_s": clock.now_s()})
             windows = _windows(cluster, job)
         finally:

@@ -313,7 +313,9 @@ def _start(
         _CONNECT_TIMEOUT_S,
         "every subtask to connect to the controller",
     )
-    worker.hold(job, surge.worker_cpu)
+    wait_until(
+        lambda: worker.hold(job, surge.worker_cpu), _CONNECT_TIMEOUT_S, "the worker to be known"
+    )
     start_at_s = clock.now_s() + _LEAD_S
     share = 1.0 if surge.method == "always" else 0.0
     in_flight = -(-surge.max_in_flight // surge.parallelism) if share else 0
@@ -455,7 +457,10 @@ def rescale_record(details: dict[str, Any], start_ms: float) -> dict[str, Any]:
     began_ms, ended_ms = details["startTimestampInMillis"], details["endTimestampInMillis"]
     phases_ms: Counter[str] = Counter()
     for span in details["schedulerStates"]:
-        phases_ms[span["state"]] += span["durationInMillis"] or 0
+        # The first has lasted since before; the last may not be over.
+        enter_ms = max(began_ms, span["enterTimestampInMillis"])
+        leave_ms = span["leaveTimestampInMillis"] or enter_ms
+        phases_ms[span["state"]] += max(0, leave_ms - enter_ms)
     return {
         "at_ms": began_ms - start_ms,
         "trigger": details["triggerCause"],
