@@ -102,9 +102,14 @@ def test_our_stack_from_its_deploy_to_its_end(run: Run, tmp_path: Path) -> None:
     assert lines.count("START RequestId") == lines.count("REPORT RequestId") == 3
 
     cold = ["python", "-m", "bench.cli", "cold", "python", "-n", "1", "--stack", "bursts"]
-    said = run(*cold, cwd=tmp_path)
+    assert "Aborted" in run(*cold, cwd=tmp_path, fails=True), "nobody said yes"
+    said = run(*cold, "--yes", cwd=tmp_path)
     assert "AWS API at http://localhost" in said
     assert "AWS Lambda" not in said
+    assert "at most about 1 calls and $0.00" in said
+    assert "spent: 1 calls, $0.0000" in said
+    stopped = run(*cold, "--max-usd", "1e-9", cwd=tmp_path, answers="y\n", fails=True)
+    assert "of --max-usd 1e-09, and stopped" in stopped
 
     assert "No changes to deploy" in run(*deploy, fails=True)
     app = built / "PythonTokenizer/tokenizer/app.py"

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bench.cli import money
 from bench.cli.options import LANGUAGES, Names, Sizes, languages_argument, measuring, working
 from bench.cli.show import show
 
@@ -48,11 +49,15 @@ def cold(
     from bench.experiments import cold as experiment
     from bench.experiments.batches import Work
     from bench.facts.records import Run
+    from bench.lambdas.spending import Expected
     from bench.lambdas.target import open_target
 
     with open_target(stack, region, as_on=as_on, seed=seed) as target:
         samples = rounds * experiment.count(target, languages, memory, text)
+        counts = {x: rounds * experiment.count(target, [x], memory, text) for x in languages}
+        expected = [money.of_cold(target, x, counts[x], memory) for x in languages]
         with (
+            money.agreed(target, sum(expected, Expected())),
             Run("cold", target=target, languages=languages, seed=seed) as run,
             click.progressbar(range(samples), label="cold starts") as bar,
         ):
@@ -111,11 +116,15 @@ def compute(
     from bench.experiments import compute as experiment
     from bench.experiments.batches import Work
     from bench.facts.records import Run
+    from bench.lambdas.spending import Expected
     from bench.lambdas.target import open_target
 
     with open_target(stack, region, as_on=as_on, seed=seed) as target:
+        calls = experiment.MAX_WARMUP + rounds * len(batch)
+        expected = [money.of_compute(target, x, environments, calls, memory) for x in languages]
         caps = {"budget_s": budget}
         with (
+            money.agreed(target, sum(expected, Expected())),
             Run("compute", target=target, languages=languages, seed=seed, caps=caps) as run,
             click.progressbar(
                 range(environments * (len(memory) or 1)), label="environments of each language"

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bench.cli import money
 from bench.cli.options import (
     LANGUAGES,
     Sizes,
@@ -49,6 +50,9 @@ def run(
     doctor.require("javac", *([] if stack else doctor.PARTS))
     with (
         open_target(stack, region, as_on=as_on, seed=seed) as target,
+        money.agreed(
+            target, money.of_job(target, experiment.planned(languages, seed), len(experiment.SIZES))
+        ),
         Run("run", target=target, languages=languages, seed=seed, suffix="-".join(languages)) as r,
         steps() as on_step,
     ):
@@ -224,6 +228,7 @@ def surge(
         planned += surge.plan(like, methods, languages, repetitions, seed, pools=warm)
     with (
         open_target(stack, region, as_on=as_on, seed=seed) as target,
+        money.agreed(target, money.of_job(target, planned, 1)),
         Run("surge", target=target, languages=languages, seed=seed) as r,
         steps() as on_step,
     ):
@@ -383,6 +388,7 @@ def sweep(
     )
     with (
         open_target(stack, region, as_on=as_on, seed=seed) as target,
+        money.agreed(target, money.of_job(target, planned, len({x.batch_size for x in planned}))),
         Run("sweep", target=target, languages=[language], seed=seed, suffix=parameter) as r,
         steps() as on_step,
     ):

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 import click
 
+from bench.cli.money import max_usd_option, yes_option
+
 LANGUAGES = ("python", "java", "node")
 OPERATORS = ("words", "subwords")
 
@@ -151,6 +153,8 @@ def measuring(function: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["aws"]),
             help="Let local processes answer as late as on AWS: network, placement, init.",
         ),
+        max_usd_option,
+        yes_option,
         click.option("--region", help="AWS region of the stack."),
         click.option("--stack", help="Measure this deployed stack; else local processes."),
     ):

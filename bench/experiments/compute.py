@@ -22,6 +22,7 @@ from flink_job.offload.client import LambdaClient
 SIZES = (1, 10, 100, 1000)
 ENVIRONMENTS = 10
 ROUNDS = 20
+MAX_WARMUP = 1000
 WARMUP_SIZE = 100
 WARMUP_WINDOW = 50
 WARMUP_TOLERANCE = 0.05
@@ -51,7 +52,7 @@ def measure(
     memories_mb: Sequence[int] = (),
     environments: int = ENVIRONMENTS,
     rounds: int = ROUNDS,
-    max_warmup: int = 1000,
+    max_warmup: int = MAX_WARMUP,
     budget_s: float = float("inf"),
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:

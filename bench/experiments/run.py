@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bench.experiments import cold, compute, surge
 from bench.experiments.batches import PLAIN, Work
+from bench.experiments.drive import Surge
 from bench.facts.records import Run
 from bench.lambdas.target import Target
 
@@ -41,19 +42,24 @@ def measure(
         SurgeFailed, FlinkError, WrongAnswer, TooManyFailures: as the experiments do.
     """
     calls(target, run, languages, on_progress, sizes=SIZES, work=WORK)
-    plain = replace(
-        surge.plain(DURATION_S),
-        seed=run.seed,
-        operator=WORK.operator,
-        words_per_sentence=WORK.words_per_sentence,
-        batch_size=BATCH_SIZE,
-    )
-    planned = [plain, *(replace(plain, method="operator", language=x) for x in languages)]
 
     def on_surge(what: str, share: float) -> None:
         on_progress(what, _CALLS_SHARE + share * (1 - _CALLS_SHARE))
 
-    surge.measure(target, run, planned, worker_cpu=worker_cpu, on_progress=on_surge)
+    planned_surges = planned(languages, run.seed)
+    surge.measure(target, run, planned_surges, worker_cpu=worker_cpu, on_progress=on_surge)
+
+
+def planned(languages: Sequence[str], seed: int) -> list[Surge]:
+    """The surges of the main job: without offload, then with each language."""
+    plain = replace(
+        surge.plain(DURATION_S),
+        seed=seed,
+        operator=WORK.operator,
+        words_per_sentence=WORK.words_per_sentence,
+        batch_size=BATCH_SIZE,
+    )
+    return [plain, *(replace(plain, method="operator", language=x) for x in languages)]
 
 
 def calls(

@@ -310,6 +310,7 @@ class RunsOn(Protocol):
     def cpu_share_enforced(self) -> bool | None: ...
     @property
     def versions(self) -> Mapping[str, str]: ...
+    def wrote(self, kind: str, fields: Mapping[str, Any]) -> None: ...
 
 
 class Run:
@@ -425,6 +426,8 @@ class Run:
             raise ValueError("the run is not open: use it as a context manager")
         with self._lock:
             self._append(self._file, line.encode() + b"\n")
+        if self._target:
+            self._target.wrote(kind, fields)
 
     def _append(self, file: io.FileIO, line: bytes) -> None:
         whole = file.seek(0, io.SEEK_END)

@@ -20,6 +20,7 @@ from bench.lambdas import control
 from bench.lambdas.control import MemoryRefused, TargetError
 from bench.lambdas.local import runtimes
 from bench.lambdas.local.template import EMPTIES, TOKENIZERS, TemplateError, read
+from bench.lambdas.spending import Spending
 
 __all__ = ["AWS", "LANGUAGES", "MemoryRefused", "Target", "TargetError"]
 
@@ -43,6 +44,8 @@ class Target:
         aliases: second names of tokenizers.
         cpu_share_enforced: whether a function gets the CPU share of its memory size.
         versions: of the runtimes.
+        memory_mb: that the functions are configured with; empty here.
+        spending: what calls cost; None where they cost nothing.
     """
 
     label: str
@@ -53,6 +56,13 @@ class Target:
     cpu_share_enforced: bool | None
     versions: Mapping[str, str]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    memory_mb: Mapping[str, int] = field(default_factory=dict)
+    spending: Spending | None = None
+
+    def wrote(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Take note of a record about this target. Raises Overspent: that was the last to pay."""
+        if self.spending:
+            self.spending.wrote(kind, fields)
 
 
 @contextmanager
@@ -205,6 +215,8 @@ def deployed(stack: str, region: str | None) -> Target:
         versions={
             language: x.get("Runtime", "container image") for language, x in configurations.items()
         },
+        memory_mb={language: x["MemorySize"] for language, x in configurations.items()},
+        spending=Spending(),
     )
 
 
