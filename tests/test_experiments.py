@@ -107,6 +107,14 @@ def test_cold_discards_what_is_not_cold_by_both_signs(fake: FakeLambda, tmp_path
     ]
 
 
+def test_an_environment_that_was_started_in_advance_is_no_cold_start() -> None:
+    """AWS does so, and reports its init, for which nobody waited then."""
+    report = Report(duration_ms=5.0, init_ms=90.0)
+    waited, not_waited = (Answer({"first_call": True}, wall_ms, report) for wall_ms in (120, 25))
+    assert cold.reason_to_discard(waited) is None
+    assert "started in advance" in (cold.reason_to_discard(not_waited) or "")
+
+
 def test_cold_attempts_are_capped(fake: FakeLambda, tmp_path: Path) -> None:
     fake.alter = lambda function, call, answer: replace(answer, report=Report())
     with Run("cold", results=tmp_path) as run:

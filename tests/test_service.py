@@ -596,6 +596,23 @@ def test_the_aws_cli_shows_errors(url: str, arguments: list[str], said: str) -> 
     assert said in done.stderr
 
 
+def test_the_aws_cli_configures_and_lists(url: str) -> None:
+    name = ("--function-name", "Impatient")
+    changed = aws(url, "update-function-configuration", *name, "--memory-size", "512")
+    assert json.loads(changed.stdout)["MemorySize"] == 512
+    for waiter in ("function-updated-v2", "function-active-v2"):
+        assert aws(url, "wait", waiter, *name).returncode == 0
+    for command in ("get-function-configuration", "get-function"):
+        answer = json.loads(aws(url, command, *name).stdout)
+        assert answer.get("Configuration", answer)["MemorySize"] == 512
+    listed = json.loads(aws(url, "list-functions").stdout)["Functions"]
+    assert "Impatient" in [x["FunctionName"] for x in listed]
+    refused = aws(url, "update-function-configuration", *name, "--layers", "arn:some")
+    assert refused.returncode != 0
+    assert "(InvalidParameterValueException)" in refused.stderr
+    aws(url, "update-function-configuration", *name, "--memory-size", "1769")
+
+
 # Every language.
 
 

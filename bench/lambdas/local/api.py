@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import platform
 import re
 import time
 import uuid
@@ -281,6 +282,9 @@ def _configuration(pool: Pool) -> dict[str, Any]:
         "RevisionId": pool.revision,
         "Version": "$LATEST",
         "PackageType": "Zip",
+        "Architectures": ["arm64" if platform.machine() == "aarch64" else "x86_64"],
+        "TracingConfig": {"Mode": "PassThrough"},
+        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "State": "Active",
         "LastUpdateStatus": "Successful",
     }
