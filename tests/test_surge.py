@@ -153,6 +153,9 @@ def test_a_held_worker_is_calibrated_and_a_surge_to_twice_that_is_late_and_whole
     late_ms = [x["sink_ms"] - x["due_last_ms"] for x in facts if x["kind"] == "batch"]
     assert max(late_ms) > 1500
     assert late_ms[-1] < max(late_ms) / 2, "the schedule went on until the queue was gone"
+    surged = [x for x in facts if x["kind"] == "batch" and 5500 <= x["sink_ms"] < 9000]
+    served_per_s = sum(x["count"] for x in surged) / 3.5
+    assert 0.5 < served_per_s / capacity.per_s < 2, "what it was measured to do is what it does"
     spent = {x["role"]: x for x in facts if x["kind"] == "cpu"}
     assert spent.keys() >= {"worker", "source and sink", "jobmanager", "harness"}
     if limit != "none":

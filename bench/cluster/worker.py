@@ -49,6 +49,7 @@ class Worker:
         self._cluster = cluster
         self._groups: Groups | None = None
         self._held: dict[int, Group | None] = {}
+        self._flatmaps: dict[str, str] = {}
 
     def __enter__(self) -> Worker:
         if self.cpus is not None:
@@ -87,7 +88,7 @@ class Worker:
         Returns:
             whether Flink could say who they are; else all is as it was.
         """
-        running = flatmap_pids(self._cluster, job)
+        running = self._running(job)
         if not running:
             return False
         self._release(running)
@@ -103,6 +104,19 @@ class Worker:
         if self._groups is None:
             return None
         return sum(group.throttled_s() for group in self._held.values() if group)
+
+    def _running(self, job: str) -> set[int]:
+        """The TaskManagers that run subtasks of the flatmap; none while Flink cannot say."""
+        rest = self._cluster.rest
+        with suppress(FlinkError, StopIteration, KeyError):
+            if job not in self._flatmaps:
+                vertices = rest.vertices(job)
+                self._flatmaps[job] = next(id for x, id in vertices.items() if "tokenizer" in x)
+            found = rest.get(f"/jobs/{job}/vertices/{self._flatmaps[job]}/taskmanagers")
+            names = (x["taskmanager-id"] for x in found["taskmanagers"])
+            pids = map(self._cluster.task_manager_pid, names)
+            return {pid for pid in pids if pid is not None}
+        return set()
 
     def _hold(self, pid: int) -> None:
         if self._groups is None or self.cpus is None:
@@ -122,17 +136,6 @@ class Worker:
                 (group.folder.parent.parent / "cgroup.procs").write_text(str(pid))
             with suppress(OSError):
                 group.folder.rmdir()
-
-
-def flatmap_pids(cluster: Cluster, job: str) -> set[int]:
-    """The TaskManager processes that run subtasks of the flatmap; none while Flink cannot say."""
-    with suppress(FlinkError, StopIteration, KeyError):
-        vertices = cluster.rest.vertices(job)
-        vertex = next(id for name, id in vertices.items() if "tokenizer" in name)
-        found = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/taskmanagers")["taskmanagers"]
-        pids = {cluster.task_manager_pid(x["taskmanager-id"]) for x in found}
-        return {pid for pid in pids if pid is not None}
-    return set()
 
 
 @dataclass
