@@ -47,8 +47,7 @@ from functions.python.tokenizer import tokenize
 LANGUAGE = "node"
 BATCH_SIZE = 100
 CALLS = 8
-WARM_UP_S, WINDOW_S, HANG_S = 12.0, 15.0, 10.0
-VERTEX = "tokenizer"
+WARM_UP_S, WINDOW_S, HANG_S = 10.0, 12.0, 10.0
 _LINES = 500
 _OFFERED_PER_S, _LENGTH_S = 30_000, 60.0  # more than is ever done
 
@@ -94,6 +93,7 @@ def main() -> None:
                 start(cluster, target, folder) as job,
             ):
                 standings.append(_measure(peer, cluster, job))
+            click.echo(standings[-1], err=True)
         facts = machine.state(target.versions, target.cpu_share_enforced)
     _tell(standings, facts)
 
@@ -183,9 +183,14 @@ def _throughput(cluster: Cluster, job: str, window_s: float) -> tuple[float, flo
 def _tokens(cluster: Cluster, job: str) -> int:
     """Tokens that have reached the sink; with ours a line about each batch is among them, which is
     one in a thousand."""
-    vertex = next(x for name, x in cluster.rest.vertices(job).items() if name.startswith("sink"))
+    vertex = _vertex(cluster, job, "sink")
     said = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/metrics?get=0.numRecordsIn")
     return int(said[0]["value"]) if said else 0
+
+
+def _vertex(cluster: Cluster, job: str, first: str) -> str:
+    """The vertex whose chain begins with the operator `first`."""
+    return next(x for name, x in cluster.rest.vertices(job).items() if name.startswith(first))
 
 
 @cache
@@ -196,7 +201,7 @@ def _tokens_per_sentence() -> float:
 
 def _worker(cluster: Cluster, job: str) -> psutil.Process:
     """The TaskManager that runs the flatmap."""
-    vertex = cluster.rest.vertices(job)[VERTEX]
+    vertex = _vertex(cluster, job, "tokenizer")
     manager = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/taskmanagers")["taskmanagers"][0]
     port = int(manager["endpoint"].rsplit(":", 1)[1])
     for process in map(psutil.Process, cluster.task_manager_pids()):
