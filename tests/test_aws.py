@@ -251,6 +251,14 @@ def test_a_stacks_functions_are_found_by_its_outputs(aws: dict[str, str]) -> Non
         assert target.empties == {}
 
 
+def test_handlers_that_do_nothing_are_found_beside_the_stack(aws: dict[str, str]) -> None:
+    _created("both", _ours("Python"))
+    _created("both-empty", _ours("Python").replace("Tokenizer", "Empty"))
+    with open_target("both") as target:
+        assert target.functions["python"].startswith("both-PythonTokenizer-")
+        assert target.empties["python"].startswith("both-empty-PythonEmpty-")
+
+
 def test_a_stack_of_one_language_is_enough_and_says_what_it_lacks(aws: dict[str, str]) -> None:
     _created("one", _ours("Node"))
     with open_target("one") as target:

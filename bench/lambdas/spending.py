@@ -46,7 +46,7 @@ class Expected:
 
     def __str__(self) -> str:
         return (
-            f"at most about {self.calls:,.0f} calls and ${self.usd:,.2f} "
+            f"at most about {self.calls:,.0f} calls and ${self.usd:,.4f} "
             f"(list prices of {PRICES.region}, {PRICES.as_of}, without free tier; assumed: "
             f"{COLD_MS:g} ms a cold start, {WARM_MS:g} ms a warm call)"
         )

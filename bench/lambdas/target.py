@@ -184,13 +184,15 @@ def child_service(command: str, says: str, *options: str) -> Iterator[str]:
 
 
 def deployed(stack: str, region: str | None) -> Target:
-    """The functions that the outputs of a stack, or of the stacks in it, name.
+    """The functions that the outputs of a stack, or of the stacks in it, name; and the handlers
+    that do nothing, of the stack STACK-empty if there is one.
 
     Raises:
         TargetError: no such stack, no function in its outputs, or AWS cannot be asked.
     """
     try:
-        told = _outputs(boto3.client("cloudformation", region_name=region), stack)
+        cloudformation = boto3.client("cloudformation", region_name=region)
+        told = _outputs(cloudformation, stack)
         api = control.api(None, region)
         functions = _named(told, "Tokenizer")
         if not functions:
@@ -210,7 +212,7 @@ def deployed(stack: str, region: str | None) -> Target:
         endpoint_url=None,
         region=api.meta.region_name,
         functions=_Functions(functions, stack),
-        empties=_named(told, "Empty"),
+        empties=_named(told, "Empty") or _companions(cloudformation, f"{stack}-empty"),
         cpu_share_enforced=True if label == AWS else None,
         versions={
             language: x.get("Runtime", "container image") for language, x in configurations.items()
@@ -243,6 +245,14 @@ def _outputs(cloudformation: Any, stack: str) -> dict[str, str]:
         if resource["ResourceType"] == "AWS::CloudFormation::Stack":
             found |= _outputs(cloudformation, resource["PhysicalResourceId"])
     return found | {x["OutputKey"]: x["OutputValue"] for x in described.get("Outputs", [])}
+
+
+def _companions(cloudformation: Any, stack: str) -> dict[str, str]:
+    """The handlers that do nothing, of a stack of their own beside ours; none if there is none."""
+    try:
+        return _named(_outputs(cloudformation, stack), "Empty")
+    except ClientError:
+        return {}
 
 
 def _named(outputs: Mapping[str, str], kind: str) -> dict[str, str]:
