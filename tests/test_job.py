@@ -207,27 +207,13 @@ def test_what_was_in_flight_in_a_killed_task_manager_comes_out_once(
         job.start(share=0.5)
         time.sleep(4)
 
-        os.kill(tokenizers_process(cluster, job.id), signal.SIGKILL)
+        (pid,) = cluster.task_managers_of(job.id, "tokenizer")
+        os.kill(pid, signal.SIGKILL)
 
         lines = job.finish()
         assert cluster.failure(job.id)
     assert job.ledger.out_of_order == 0
     assert {line["way"] for line in batches(lines)} >= {"offloaded", "local"}
-
-
-def tokenizers_process(cluster: Cluster, job: str) -> int:
-    """The pid of the TaskManager that runs the tokenizer."""
-    vertex = next(id for name, id in cluster.rest.vertices(job).items() if "tokenizer" in name)
-    manager = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/taskmanagers")["taskmanagers"][0]
-    port = int(manager["endpoint"].rsplit(":", 1)[1])
-    return next(pid for pid in cluster.task_manager_pids() if port in listening(pid))
-
-
-def listening(pid: int) -> set[int]:
-    import psutil
-
-    connections = psutil.Process(pid).net_connections("tcp")
-    return {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
 
 
 @pytest.mark.parametrize("method", ["operator", "source"])

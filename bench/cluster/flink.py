@@ -207,6 +207,17 @@ class Cluster:
         """The processes of the TaskManagers, in the order of their start."""
         return [process.pid for process in self._processes[1:]]
 
+    def task_managers_of(self, job: str, vertex_name: str) -> set[int]:
+        """The TaskManager processes that run subtasks of the vertex whose name has `vertex_name` in
+        it; none while Flink cannot say."""
+        with contextlib.suppress(FlinkError, StopIteration, KeyError):
+            vertices = self.rest.vertices(job)
+            vertex = next(id for name, id in vertices.items() if vertex_name in name)
+            found = self.rest.get(f"/jobs/{job}/vertices/{vertex}/taskmanagers")["taskmanagers"]
+            pids = (self.task_manager_pid(x["taskmanager-id"]) for x in found)
+            return {pid for pid in pids if pid is not None}
+        return set()
+
     def stop_task_managers(self, keep: int) -> None:
         """End all TaskManagers but the first `keep`."""
         for process in self._processes[1 + keep :]:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from bench.cgroup import Group, Groups
-from bench.cluster.flink import Cluster, FlinkError
+from bench.cluster.flink import Cluster
 
 # Its quota is small, and it shall have all of it: against everything else here, the functions'
 # environments (10 times the usual weight) included, which on AWS would be on other machines.
@@ -49,7 +49,6 @@ class Worker:
         self._cluster = cluster
         self._groups: Groups | None = None
         self._held: dict[int, Group | None] = {}
-        self._flatmaps: dict[str, str] = {}
 
     def __enter__(self) -> Worker:
         if self.cpus is not None:
@@ -88,7 +87,7 @@ class Worker:
         Returns:
             whether Flink could say who they are; else all is as it was.
         """
-        running = self._running(job)
+        running = self._cluster.task_managers_of(job, "tokenizer")
         if not running:
             return False
         self._release(running)
@@ -104,19 +103,6 @@ class Worker:
         if self._groups is None:
             return None
         return sum(group.throttled_s() for group in self._held.values() if group)
-
-    def _running(self, job: str) -> set[int]:
-        """The TaskManagers that run subtasks of the flatmap; none while Flink cannot say."""
-        rest = self._cluster.rest
-        with suppress(FlinkError, StopIteration, KeyError):
-            if job not in self._flatmaps:
-                vertices = rest.vertices(job)
-                self._flatmaps[job] = next(id for x, id in vertices.items() if "tokenizer" in x)
-            found = rest.get(f"/jobs/{job}/vertices/{self._flatmaps[job]}/taskmanagers")
-            names = (x["taskmanager-id"] for x in found["taskmanagers"])
-            pids = map(self._cluster.task_manager_pid, names)
-            return {pid for pid in pids if pid is not None}
-        return set()
 
     def _hold(self, pid: int) -> None:
         if self._groups is None or self.cpus is None:

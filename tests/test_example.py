@@ -1,0 +1,48 @@
+"""The example: another operator, another function, half of the work offloaded, and a killed
+TaskManager."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.cluster.flink import Cluster, wait_until
+from bench.lambdas.target import local_service
+from examples.function.orders import parse
+from examples.parse_orders import BATCHES, LINES
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+NOTICE_SOON = {"heartbeat.timeout": "10 s", "heartbeat.interval": "2 s"}
+
+
+def test_an_order_is_its_id_its_customer_and_its_total() -> None:
+    line = '{"id": 7, "customer": "c0", "items": [{"price": 1.5, "pieces": 2}]}'
+    assert parse(line) == "7 c0 3.00"
+    assert parse("no JSON") == "? no JSON"
+
+
+@pytest.mark.slow
+def test_every_order_comes_out_once_although_the_task_manager_is_killed(tmp_path: Path) -> None:
+    output = tmp_path / "orders"
+    with (
+        local_service(f"--template={EXAMPLES / 'template.yaml'}") as endpoint,
+        Cluster(tmp_path / "flink", task_managers=3, slots=1, settings=NOTICE_SOON) as cluster,
+    ):
+        job = cluster.submit(
+            "examples.parse_orders", "--endpoint", endpoint, "--output", str(output)
+        )
+        wait_until(lambda: cluster.running(job), 90, "all tasks running")
+        time.sleep(4)
+        (pid,) = cluster.task_managers_of(job, "orders")
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: cluster.state(job) == "FINISHED", 120, "the job to finish")
+        assert cluster.failure(job)
+    files = [f for f in output.rglob("part-*") if not f.name.startswith(".")]
+    lines = [line.split() for f in files for line in f.read_text().splitlines()]
+    assert sorted(int(id) for id, *_ in lines) == list(range(BATCHES * LINES))
+    assert {way for *_, way in lines} >= {"local", "offloaded"}
+    assert all(float(total) == int(id) / 2 for id, _, total, _ in lines)
