@@ -39,7 +39,20 @@ GAUGES = (
 )
 
 
-_COUNTERS = {f"{role}.{name}" for role in ("source", "tokenizer") for name in ("sentences", *TIMES)}
+# What the offloading operators count themselves, by the end of the counter's name.
+_OWN = (
+    "records",
+    "localRecords",
+    "localCpuNs",
+    "calledRecords",
+    "callCpuNs",
+    "calls",
+    "callsInFlight",
+    "failedCalls",
+    "throttledCalls",
+    "lateCalls",
+)
+_COUNTERS = {f"{role}.{name}" for role in ("source", "tokenizer") for name in ("records", *TIMES)}
 
 
 @dataclass
@@ -107,13 +120,14 @@ class JobMonitor:
         self._caller = next((id for name, id in vertices.items() if "caller" in name), None)
         self._counters: dict[str, Counter] = {}
         self._before: dict[str, float] | None = None
-        self._sentence_counters: dict[str, str] = {}
+        self._names: dict[str, dict[str, str]] = {}
 
     def sample(self) -> dict[str, Any] | None:
         """One `sample` record's fields, or None while there is nothing to difference with yet.
 
-        Rates are sentences/s, ratios 0 to 1 (averaged over the subtasks), `backlog` sentences. What
-        the caller of method "source" takes counts as processed.
+        Rates are sentences/s, ratios 0 to 1 (averaged over the subtasks). What the caller of method
+        "source" takes counts as processed. `offered_per_s` and `backlog` (sentences) come from the
+        schedule: they are for who reads the record, no policy is told them.
         """
         self._rest.get(f"/jobs/{self._job}/vertices/{self._source}/metrics?get=0.numRecordsOut")
         time.sleep(FETCH_S)
@@ -124,7 +138,7 @@ class JobMonitor:
             self._read("caller", self._caller, self._subtasks)
         taken = sum(
             self._counters[name].total
-            for name in ("tokenizer.sentences", "caller.sentences")
+            for name in ("tokenizer.records", "caller.records")
             if name in self._counters
         )
         now = {
@@ -144,11 +158,16 @@ class JobMonitor:
         def ratio(vertex: str, metric: str, subtasks: int) -> float:
             return min(1.0, max(0.0, rate(f"{vertex}.{metric}") / 1000 / subtasks))
 
+        def sum_of(name: str) -> float:
+            """Of tokenizer and caller, what was counted since the last sample."""
+            names = (f"tokenizer.{name}", f"caller.{name}")
+            return sum(now[x] - before[x] for x in names if x in now and x in before)
+
         running = len(tokenizer.get("numRecordsIn", [0]))
         return {
             "at_ms": at_s * 1000,
             "offered_per_s": rate("due"),
-            "emitted_per_s": rate("source.sentences"),
+            "emitted_per_s": rate("source.records"),
             "processed_per_s": rate("taken"),
             "backlog": max(0.0, now["due"] - taken),
             "source_busy": ratio("source", "accumulateBusyTimeMs", 1),
@@ -157,6 +176,7 @@ class JobMonitor:
             "tokenizer_busy": ratio("tokenizer", "accumulateBusyTimeMs", running),
             "tokenizer_idle": ratio("tokenizer", "accumulateIdleTimeMs", running),
             "tokenizer_backpressured": ratio("tokenizer", "accumulateBackPressuredTimeMs", running),
+            **self._of_calls(sum_of, gap_s),
             "gauges": {
                 f"{vertex}.{name}": sum(values) / len(values)
                 for vertex, found in (("source", source), ("tokenizer", tokenizer))
@@ -165,19 +185,49 @@ class JobMonitor:
             },
         }
 
-    def _read(self, role: str, vertex: str, subtasks: int) -> dict[str, list[float]]:
-        names = [self._sentences(vertex), *TIMES, *GAUGES]
-        found = vertex_metrics(self._rest, self._job, vertex, names, subtasks)
-        for name, key in zip(names, ("sentences", *TIMES), strict=False):
-            if name in found:
-                self._counters.setdefault(f"{role}.{key}", Counter()).read(sum(found[name]))
+    def _of_calls(self, since: Callable[[str], float], gap_s: float) -> dict[str, Any]:
+        """What the operators say of local work and of calls; absent where they do not count it."""
+        found: dict[str, Any] = {}
+        if "tokenizer.localRecords" in self._counters:
+            local = since("localRecords")
+            found["local_per_s"] = local / gap_s
+            found["local_cpu_us"] = since("localCpuNs") / 1000 / local if local else None
+        if "tokenizer.calls" in self._counters:
+            called = since("calledRecords")
+            found["called_per_s"] = called / gap_s
+            found["call_cpu_us"] = since("callCpuNs") / 1000 / called if called else None
+            found["calls_per_s"] = since("calls") / gap_s
+            levels = (self._counters.get(f"{x}.callsInFlight") for x in ("tokenizer", "caller"))
+            found["in_flight"] = max(0.0, sum(level.total for level in levels if level))
+            found["failed_calls"] = since("failedCalls")
+            found["late_calls"] = since("lateCalls")
+            found["throttled_calls"] = since("throttledCalls")
         return found
 
-    def _sentences(self, vertex: str) -> str:
-        """What Flink calls our own counter: behind the names of all operators in its chain."""
-        if vertex not in self._sentence_counters:
+    def _read(self, role: str, vertex: str, subtasks: int) -> dict[str, list[float]]:
+        own = self._own(vertex)
+        names = [*own.values(), *TIMES, *GAUGES]
+        found = vertex_metrics(self._rest, self._job, vertex, names, subtasks)
+        for key, name in (*own.items(), *zip(TIMES, TIMES, strict=True)):
+            if name not in found:
+                continue
+            value = sum(found[name])
+            if key == "callsInFlight":  # a level: nothing is lost when it falls
+                self._counters[f"{role}.{key}"] = Counter(total=value)
+            else:
+                self._counters.setdefault(f"{role}.{key}", Counter()).read(value)
+        return found
+
+    def _own(self, vertex: str) -> dict[str, str]:
+        """What Flink calls our own counters: behind the names of all operators in their chain."""
+        if vertex not in self._names:
             listed = self._rest.get(f"/jobs/{self._job}/vertices/{vertex}/metrics")
-            for metric in listed:
-                if metric["id"].endswith((".sentences", ".records")):
-                    self._sentence_counters[vertex] = metric["id"].split(".", 1)[1]
-        return self._sentence_counters.get(vertex, "records")
+            full = [metric["id"].split(".", 1)[1] for metric in listed]
+            ends = {name.rsplit(".", 1)[-1]: name for name in full if "." in name}
+            own = {key: ends[key] for key in _OWN if key in ends}
+            if "sentences" in ends:
+                own["records"] = ends["sentences"]
+            if not own:
+                return {}
+            self._names[vertex] = own
+        return self._names[vertex]

@@ -1,4 +1,5 @@
-"""A small model of the job, to try policies on: batches, a worker, Lambda, late and noisy metrics.
+"""A small model of the job, to try policies on: batches, a worker whose CPU both its own work and
+calls take, Lambda, and late and noisy metrics.
 
 It is not the job: it knows no garbage collector, no network and no JIT, only the noise that it is
 told of. What it is good for is comparing policies over many surges in seconds; what holds is shown
@@ -21,8 +22,9 @@ from flink_job.load.shapes import PlannedBatch, Shape, Steps, batches
 _POLL_S = 0.25
 # Batches that fit between source and tokenizer before the source blocks.
 _BUFFERED = 8
-# What an offloaded batch still costs the operator's own thread.
-_HAND_OVER_S = 0.0005
+
+
+_COUNTERS = ("local", "local_us", "called", "call_us", "calls", "in_flight", "throttled")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,27 @@ class Noise:
     pause_every_s: float = 10.0
     metrics_delay_ms: float = 250.0
     apply_ms: float = 50.0
+
+
+@dataclass(frozen=True)
+class World:
+    """What the model is like, apart from noise, and no policy is told.
+
+    Attributes:
+        call_cpu_us, sentence_cpu_us: CPU that a call takes the worker, apart from its sentences,
+            and for each of them, with which it does nothing else. CPU for a sentence done here
+            follows from the capacity.
+        most_calls: in flight; one more is refused (HTTP 429), and its batch done here.
+        cold_s, cold_times: the worker's first seconds, and how many times longer work takes then.
+        quota: the CPU that the worker may use, of one; work takes so much longer.
+    """
+
+    call_cpu_us: float = 300.0
+    sentence_cpu_us: float = 2.0
+    most_calls: int | None = None
+    cold_s: float = 0.0
+    cold_times: float = 1.0
+    quota: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -99,19 +122,18 @@ def simulate(
     settings: Settings,
     noise: Noise,
     seed: int,
-    schedule_known: bool = True,
+    world: World = World(),
 ) -> Course:
     """Run `policy` in a closed loop over `length_s` of `shape`.
 
     Args:
         capacity_per_s: sentences/s that the one worker does.
-        schedule_known: whether samples say the offered rate and the backlog.
     """
     chance = random.Random(f"{seed}")
     if noise.load:
         shape = noisy(shape, length_s, noise.load, chance)
     plan = batches(shape, length_s, settings.batch_size, settings.linger_ms)
-    job = _Job(plan, shape, capacity_per_s, settings, noise, chance, schedule_known)
+    job = _Job(plan, capacity_per_s, settings, noise, chance, world)
     watch = _Watch(policy, job)
     made = [job.work_off(number, watch) for number in range(len(plan))]
     return Course(made, watch.samples, watch.decisions, job.cold_starts)
@@ -143,15 +165,13 @@ class _Job:
     def __init__(
         self,
         plan: list[PlannedBatch],
-        shape: Shape,
         capacity_per_s: float,
         settings: Settings,
         noise: Noise,
         chance: random.Random,
-        schedule_known: bool,
+        world: World,
     ) -> None:
-        self.plan, self.shape, self.noise, self.chance = plan, shape, noise, chance
-        self.schedule_known = schedule_known
+        self.plan, self.noise, self.chance, self._world = plan, noise, chance, world
         self._capacity_per_s, self._settings = capacity_per_s, settings
         self._emitted: list[float] = []
         self._taken: list[float] = []
@@ -160,6 +180,8 @@ class _Job:
         self._pause_at = self._next_pause(0.0)
         self.directives: list[tuple[float, Decision]] = []
         self._owed = 0.0
+        self._events: list[tuple[float, str, float]] = []
+        self._totals = dict.fromkeys(_COUNTERS, 0.0)
         self._in_flight: list[float] = []
         # When each environment is free again.
         self._environments = [0.0] * (settings.max_in_flight if settings.is_warm else 0)
@@ -176,12 +198,43 @@ class _Job:
         self._taken.append(now)
         batch, directive = self.plan[number], self._directive(now)
         if directive is not None and self._is_to_offload(directive, now):
-            self._free_at = now + _HAND_OVER_S
-            self.busy.add(now, self._free_at)
-            return Made(batch, self._call(now), True)
-        self._free_at = now + batch.count / self._capacity_per_s * self._varied()
+            most = self._world.most_calls
+            self._count(now, "calls", 1 / directive.batches_per_call)
+            if most is None or len(self._in_flight) < most * directive.batches_per_call:
+                return self._offloaded(batch, now, directive)
+            self._count(now, "throttled", 1)
+        world = self._world
+        work_s = batch.count / self._capacity_per_s * self._varied()
+        if now < world.cold_s:
+            work_s *= world.cold_times
+        self._free_at = now + work_s
         self.busy.add(now, self._free_at)
+        self._count(self._free_at, "local", batch.count)
+        self._count(self._free_at, "local_us", work_s * world.quota * 1e6)
         return Made(batch, self._free_at, False)
+
+    def _offloaded(self, batch: PlannedBatch, now: float, directive: Decision) -> Made:
+        """Batches that go together share the cost of one call, and its time is that of them all."""
+        world, together = self._world, directive.batches_per_call
+        call_us = world.call_cpu_us / together + batch.count * world.sentence_cpu_us
+        self._free_at = now + call_us / 1e6 / world.quota
+        self.busy.add(now, self._free_at)
+        end = self._call(now, together)
+        self._count(self._free_at, "call_us", call_us)
+        self._count(now, "in_flight", 1 / together)
+        self._count(end, "in_flight", -1 / together)
+        self._count(end, "called", batch.count)
+        return Made(batch, end, True)
+
+    def _count(self, at_s: float, what: str, value: float) -> None:
+        heapq.heappush(self._events, (at_s, what, value))
+
+    def counted(self, moment: float) -> dict[str, float]:
+        """The counters at `moment`, which only ever rises."""
+        while self._events and self._events[0][0] <= moment:
+            _, what, value = heapq.heappop(self._events)
+            self._totals[what] += value
+        return dict(self._totals)
 
     def warm_up(self, environments: int, now: float) -> None:
         """Start what is missing to so many environments."""
@@ -217,15 +270,18 @@ class _Job:
         while self._in_flight and self._in_flight[0] <= now:
             heapq.heappop(self._in_flight)
         self._owed = min(self._owed + directive.share, 2.0) if directive.share else 0.0
-        if self._owed < 1.0 or len(self._in_flight) >= directive.in_flight:
+        if self._owed < 1.0 or len(self._in_flight) >= (
+            directive.in_flight * directive.batches_per_call
+        ):
             return False
         self._owed -= 1.0
         return True
 
-    def _call(self, now: float) -> float:
+    def _call(self, now: float, together: int) -> float:
         """When the answer is back: from a free environment, or else from a new one."""
         profile = self._settings.profile
-        end = now + profile.call_ms / 1000 * self._varied()
+        call_ms = profile.shipping_ms + profile.compute_ms * together
+        end = now + call_ms / 1000 * self._varied()
         if self._environments and self._environments[0] <= now:
             heapq.heapreplace(self._environments, end)
         else:
@@ -252,6 +308,7 @@ class _Watch:
         self._polled = -_POLL_S * job.chance.random()
         self._counted = self._polled
         self._last = Sample(0.0)
+        self._totals = dict.fromkeys(_COUNTERS, 0.0)
         self.samples: list[Sample] = []
         self.decisions: list[Decision] = []
 
@@ -283,20 +340,28 @@ class _Watch:
         else:
             busy = (job.busy.before(counted) - job.busy.before(before)) / span
             blocked = (job.blocked.before(counted) - job.blocked.before(before)) / span
-        due = job.shape.count(now) if job.schedule_known else None
-        due_before = job.shape.count(self._polled)
+        totals, known = job.counted(counted), self._totals
+        self._totals = totals
+        since = {name: totals[name] - known[name] for name in totals}
         return Sample(
             at_ms=now * 1000,
-            offered_per_s=None if due is None else (due - due_before) / elapsed,
             emitted_per_s=(job.emitted(counted) - job.emitted(before)) / elapsed,
             processed_per_s=(job.processed(counted) - job.processed(before)) / elapsed,
-            backlog=None if due is None else due - job.processed(counted),
             source_busy=None if blocked is None else 1 - blocked,
             source_idle=0.0,
             source_backpressured=blocked,
             tokenizer_busy=busy,
             tokenizer_idle=None if busy is None else 1 - busy,
             tokenizer_backpressured=0.0,
+            local_per_s=since["local"] / elapsed,
+            local_cpu_us=since["local_us"] / since["local"] if since["local"] else None,
+            called_per_s=since["called"] / elapsed,
+            call_cpu_us=since["call_us"] / since["called"] if since["called"] else None,
+            calls_per_s=since["calls"] / elapsed,
+            in_flight=totals["in_flight"],
+            failed_calls=0.0,
+            late_calls=0.0,
+            throttled_calls=since["throttled"],
         )
 
 

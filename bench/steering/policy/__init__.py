@@ -28,15 +28,18 @@ def policy(
     shape: Shape | None = None,
     capacity_per_s: float | None = None,
 ) -> Policy[Any]:
-    """The policy called `name`; only the oracle is told the schedule and the capacity.
+    """The policy called `name`; only the oracle is told the capacity, and the
+    schedule; of that "sponge" takes what arrives.
 
     Raises:
-        ValueError: no such policy, or an oracle without what it has to know.
+        ValueError: no such policy, or one without what it has to know.
     """
     if name == "default":
         return Default(settings)
     if name == "sponge":
-        return Sponge(settings)
+        if shape is None:
+            raise ValueError("sponge has to know what arrives, from the schedule")
+        return Sponge(settings, shape)
     if name == "threshold":
         return Threshold(settings)
     if name == "oracle":

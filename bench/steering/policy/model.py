@@ -14,23 +14,31 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 @dataclass(frozen=True)
 class Sample:
-    """What Flink's metrics say at one moment: a `sample` record (see `bench/facts/RECORDS.md`).
+    """What Flink's metrics say at one moment: of a `sample` record (see `bench/facts/RECORDS.md`)
+    those fields that every job has. What only the schedule knows, has no place in it.
 
     Rates are sentences/s, ratios 0..1, all differenced from cumulative counters since the last
-    sample. None is unknown; `offered_per_s` and `backlog` are, in a job whose schedule is.
+    sample. None is unknown.
     """
 
     at_ms: float
-    offered_per_s: float | None = None
     emitted_per_s: float | None = None
     processed_per_s: float | None = None
-    backlog: float | None = None
     source_busy: float | None = None
     source_idle: float | None = None
     source_backpressured: float | None = None
     tokenizer_busy: float | None = None
     tokenizer_idle: float | None = None
     tokenizer_backpressured: float | None = None
+    local_per_s: float | None = None
+    local_cpu_us: float | None = None
+    called_per_s: float | None = None
+    call_cpu_us: float | None = None
+    calls_per_s: float | None = None
+    in_flight: float | None = None
+    failed_calls: float | None = None
+    late_calls: float | None = None
+    throttled_calls: float | None = None
     gauges: Mapping[str, Any] | None = None
 
     @classmethod
@@ -42,17 +50,25 @@ class Sample:
 
 @dataclass(frozen=True)
 class Profile:
-    """What calling one language's function costs, in ms: medians of measured calls.
+    """What calling one language's function costs.
 
     Attributes:
         cold_start_ms: what the first call of an environment takes longer than a later one.
         compute_ms: `Duration` of a warm call with a full batch.
         shipping_ms: the client's time around that call, less its `Duration`.
+        call_cpu_us, sentence_cpu_us: CPU that a call takes the worker, apart from its sentences,
+            and for each of them: taken for true until the job has measured its own.
     """
 
     cold_start_ms: float
     compute_ms: float
     shipping_ms: float
+    call_cpu_us: float = 300.0
+    sentence_cpu_us: float = 5.0
+
+    def cpu_us(self, sentences: float) -> float:
+        """CPU of the worker for one sentence, in calls of so many."""
+        return self.call_cpu_us / sentences + self.sentence_cpu_us
 
     @property
     def call_ms(self) -> float:
@@ -70,6 +86,7 @@ class Settings:
         profile: of the language that is called.
         parallelism: subtasks of the tokenizer.
         catch_up_s: time in which a backlog is to be gone.
+        most_call_ms: how long a call with several batches may take, so that they come in time.
         expected_burst_s: how long an overload is expected to last, if anybody knows.
         is_warm: environments are up already, so that no call waits for a cold start.
         warms_up: start environments when the load rises towards the capacity.
@@ -81,6 +98,7 @@ class Settings:
     profile: Profile
     parallelism: int = 1
     catch_up_s: float = 1.5
+    most_call_ms: float = 300.0
     expected_burst_s: float | None = None
     is_warm: bool = False
     warms_up: bool = False

@@ -31,7 +31,7 @@ REPETITIONS = 3
 _START_S, _END_S, _LENGTH_S = 10.0, 30.0, 45.0
 
 Rule = Callable[[Shape], Policy[Any]]
-"""Makes a policy for a job with this schedule; only the oracle looks at it."""
+"""Makes a policy for a job with this schedule; only the references look at it."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,12 @@ def surge(factor: float) -> Surge:
     return Surge(BASE_PER_S, factor, _START_S, _END_S - _START_S)
 
 
-def figures(make: Rule, schedule_known: bool = True) -> Figures:
+def figures(make: Rule) -> Figures:
     """The four figures of a policy: 20 surges of factor 2 to 10, 10 minutes at 80 % load, and a
     minute at each of five loads around the capacity; all with a noise of 10 %."""
 
     def run(shape: Shape, length_s: float, seed: int) -> Decided:
-        course = simulate(
-            make(shape), shape, length_s, CAPACITY_PER_S, SETTINGS, NOISE, seed, schedule_known
-        )
+        course = simulate(make(shape), shape, length_s, CAPACITY_PER_S, SETTINGS, NOISE, seed)
         return decided(course.samples, course.decisions)
 
     surges = [run(surge(factor), _LENGTH_S, seed) for seed, factor in enumerate(FACTORS)]

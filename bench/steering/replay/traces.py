@@ -12,6 +12,7 @@ import click
 
 from bench.facts.records import open_records
 from bench.steering.policy import Policy, Sample, Settings
+from bench.steering.policy.references import Queue
 from bench.steering.replay.closed import SETTINGS
 from bench.steering.replay.judge import Decided, decided
 from flink_job.load.shapes import Shape, Surge, from_dict
@@ -25,7 +26,7 @@ class Trace:
         name: of the file and of the surge in it.
         source: where it was recorded: the target of the run, or "simulated".
         method: what the job did about the surge while it was recorded.
-        capacity_per_s: of all subtasks together, if it was declared.
+        capacity_per_s: of all subtasks together, if it is known.
     """
 
     name: str
@@ -103,9 +104,10 @@ def over_ms(trace: Trace) -> float | None:
     """
     if not isinstance(trace.shape, Surge):
         return None
-    over = (trace.shape.start + trace.shape.duration) * 1000
+    over, queue = (trace.shape.start + trace.shape.duration) * 1000, Queue()
     for sample in trace.samples:
-        if (sample.backlog or 0.0) > (sample.offered_per_s or 0.0) * 0.5:
+        queue = queue.look(trace.shape, sample)
+        if queue.backlog > trace.shape.rate(sample.at_ms / 1000) * 0.5:
             over = max(over, sample.at_ms)
     return over if over < trace.samples[-1].at_ms else None
 

@@ -28,14 +28,10 @@ class Nothing(Policy[None]):
         return None, Decision(False, 0.0, 0, "nothing is done")
 
 
-def records(
-    name: str, method: str, shape: Shape, length_s: float, schedule_known: bool
-) -> Iterator[dict[str, Any]]:
+def records(name: str, method: str, shape: Shape, length_s: float) -> Iterator[dict[str, Any]]:
     """A modelled course as records, labelled as simulated."""
     policy = rule("default")(shape) if method == "operator" else Nothing()
-    course = simulate(
-        policy, shape, length_s, CAPACITY_PER_S, SETTINGS, NOISE, SEED, schedule_known
-    )
+    course = simulate(policy, shape, length_s, CAPACITY_PER_S, SETTINGS, NOISE, SEED)
     yield {"v": 1, "kind": "run", "run": name, "command": "policy", "target": "simulated"}
     yield {
         "v": 1,
@@ -55,15 +51,14 @@ def records(
 
 
 if __name__ == "__main__":
-    for name, method, shape, length_s, schedule_known in (
-        ("calm-80-percent", "none", Constant(BASE_PER_S), 60.0, True),
-        ("surge-x4-none", "none", surge(4), 45.0, True),
-        ("surge-x4-operator", "operator", surge(4), 45.0, True),
-        ("surge-x4-operator-schedule-not-known", "operator", surge(4), 45.0, False),
+    for name, method, shape, length_s in (
+        ("calm-80-percent", "none", Constant(BASE_PER_S), 60.0),
+        ("surge-x4-none", "none", surge(4), 45.0),
+        ("surge-x4-operator", "operator", surge(4), 45.0),
     ):
         lines = [
             json.dumps(record, separators=(",", ":"))
-            for record in records(name, method, shape, length_s, schedule_known)
+            for record in records(name, method, shape, length_s)
         ]
         path = Path(__file__).with_name(f"simulated-{name}.jsonl")
         path.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,143 @@
+"""What work and calls cost the worker, and what it could do: learned from its counters. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TypeVar
+
+from bench.steering.policy.model import Profile, Sample
+
+# A window ends after so much busy time. One batch may weigh a second, and a pause stop a window:
+# the median of the last few is moved by neither. They are few, so that a JVM that gets warm, or
+# texts that get longer, are followed.
+_WINDOW_BUSY_S, _WINDOWS = 1.0, 7
+# The first are shorter, so that something is known soon.
+_FIRST_BUSY_S, _FIRST_WINDOWS = 0.5, 4
+# A JVM that has just started says nothing about a warm one.
+_COLD_WINDOWS = 1
+_WINDOWS_TO_KNOW = 2
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Window:
+    busy_s: float = 0.0
+    processed: float = 0.0
+    local: float = 0.0
+    local_us: float = 0.0
+    called: float = 0.0
+    call_us: float = 0.0
+    calls: float = 0.0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What is known of the worker.
+
+    Attributes:
+        capacity_per_s: sentences/s if it did only local work and was busy all the time: CPU µs per
+            busy second, for local work and calls, over CPU µs per local sentence. That is the "true
+            rate" of DS2 (OSDI 2018), but holds while offloading, too, and under a quota, since
+            throttled time is busy time. None until learned.
+        local_us: CPU of the worker for a sentence done here; None where the job does not say.
+        call_us: the same for a sentence that was called for, in calls of `sentences_per_call`; None
+            until there were any.
+    """
+
+    capacity_per_s: float | None = None
+    local_us: float | None = None
+    call_us: float | None = None
+    sentences_per_call: float | None = None
+    _window: _Window = _Window()
+    _has_waited: bool = False
+    _seen: int = 0
+    _paces: tuple[float, ...] = ()
+    _local_us: tuple[float, ...] = ()
+    _call_us: tuple[tuple[float, float], ...] = ()
+
+    def without_calls(self) -> Learned:
+        """Forget what calls cost: it may have changed, and nothing but another try shows it."""
+        return replace(self, call_us=None, sentences_per_call=None, _call_us=())
+
+    def call_cost(self, profile: Profile, sentences: float) -> float | None:
+        """CPU of a sentence in calls of `sentences`, as a multiple of what it costs here; None if
+        the latter is not known. What was measured for one size is carried over to another in the
+        proportions of the profile."""
+        if self.local_us is None:
+            return None
+        cost_us = profile.cpu_us(sentences)
+        if self.call_us is not None and self.sentences_per_call is not None:
+            cost_us *= self.call_us / profile.cpu_us(self.sentences_per_call)
+        return cost_us / self.local_us
+
+
+def learn(before: Learned, sample: Sample, gap_s: float, share: float, waited: bool) -> Learned:
+    """Take in a sample.
+
+    Args:
+        gap_s: since the one before.
+        share: of the sentences that was offloaded meanwhile.
+        waited: whether the operator may have waited for a free call. That counts as busy, so that
+            nothing about the worker's pace can be learned from it.
+    """
+    window = _added(before._window, sample, gap_s)
+    known = replace(before, _window=window, _has_waited=before._has_waited or waited)
+    enough_s = _FIRST_BUSY_S if before._seen < _FIRST_WINDOWS else _WINDOW_BUSY_S
+    if window.busy_s < enough_s or window.processed <= 0:
+        return known
+    known = replace(known, _window=_Window(), _has_waited=False, _seen=before._seen + 1)
+    if known._seen <= _COLD_WINDOWS:
+        return known
+    has_cpu = window.local_us + window.call_us > 0
+    if window.local > 0 and window.local_us > 0:
+        known = replace(known, _local_us=_with(known._local_us, window.local_us / window.local))
+    if window.called > 0 and window.calls > 0:
+        costs = (window.call_us / window.called, window.called / window.calls)
+        known = replace(known, _call_us=_with(known._call_us, costs))
+    if not before._has_waited and not waited:
+        if has_cpu:
+            pace = (window.local_us + window.call_us) / window.busy_s
+            known = replace(known, _paces=_with(known._paces, pace))
+        elif share == 0 and sample.local_per_s is None:
+            # Without these counters a sentence is the unit of work.
+            known = replace(known, _paces=_with(known._paces, window.processed / window.busy_s))
+    return _concluded(known)
+
+
+def _added(window: _Window, sample: Sample, gap_s: float) -> _Window:
+    local = (sample.local_per_s or 0.0) * gap_s
+    called = (sample.called_per_s or 0.0) * gap_s
+    return _Window(
+        busy_s=window.busy_s + (sample.tokenizer_busy or 0.0) * gap_s,
+        processed=window.processed + (sample.processed_per_s or 0.0) * gap_s,
+        local=window.local + local,
+        local_us=window.local_us + local * (sample.local_cpu_us or 0.0),
+        called=window.called + called,
+        call_us=window.call_us + called * (sample.call_cpu_us or 0.0),
+        calls=window.calls + (sample.calls_per_s or 0.0) * gap_s,
+    )
+
+
+def _concluded(known: Learned) -> Learned:
+    local_us = median(known._local_us) if known._local_us else None
+    call_us = size = None
+    if len(known._call_us) >= _WINDOWS_TO_KNOW:
+        call_us = median(cost for cost, _ in known._call_us)
+        size = median(size for _, size in known._call_us)
+    capacity = known.capacity_per_s
+    if len(known._paces) >= _WINDOWS_TO_KNOW:
+        capacity = median(known._paces) / (local_us or 1.0)
+    return replace(
+        known,
+        capacity_per_s=capacity,
+        local_us=local_us,
+        call_us=call_us,
+        sentences_per_call=size,
+    )
+
+
+def _with(values: tuple[T, ...], value: T) -> tuple[T, ...]:
+    return (*values, value)[-_WINDOWS:]
