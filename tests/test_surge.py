@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from bench import cgroup
+from bench.cli import main
 from bench.cluster.flink import ADAPTIVE, Cluster
 from bench.cluster.worker import Worker, default_cpu
 from bench.experiments import calibrate, drive, surge
@@ -215,3 +217,27 @@ def test_a_rescaling_is_parted_as_flink_says() -> None:
     running["schedulerStates"] = [span("Restarting", 12_300, None)]
     unfinished = drive.rescale_record(running, 0.0)
     assert unfinished["state"] == "IN_PROGRESS" and unfinished["total_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--speed 5", "--speed is for --trace"),
+        ("--trace aapl --form sine --factor 3", "leave out --form, --factor"),
+        ("--trace nowhere", "there are aapl, amzn, fb, llm-code, or give a file"),
+        ("--base 0", "Invalid value for '--base'"),
+        ("--base nan", "Invalid value for '--base'"),
+        ("--factor inf", "Invalid value for '--factor'"),
+        ("--batch-size 0", "Invalid value for '--batch-size'"),
+        ("--repetitions 0", "Invalid value for '--repetitions'"),
+        ("--worker-cpu 0", "Invalid value for '--worker-cpu'"),
+    ],
+)
+def test_a_load_that_makes_no_sense_is_refused_before_anything_starts(
+    options: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["surge", *options.split()])
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())

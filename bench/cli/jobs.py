@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bench.cli import money
 from bench.cli.options import (
     LANGUAGES,
+    Above0,
     Sizes,
     languages_argument,
     measuring,
@@ -17,6 +19,8 @@ from bench.cli.options import (
     working,
 )
 from bench.cli.show import show, show_made, show_surges, steps
+
+_ABOVE_0 = Above0()
 
 
 @click.command()
@@ -74,17 +78,40 @@ def run(
     ),
     help="Who deals with the surge; give it several times to compare.",
 )
-@click.option("--repetitions", default=3, show_default=True, help="Of each method.")
+@click.option(
+    "--repetitions",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Of each method.",
+)
 @click.option("--burst", default="20", show_default=True, type=Sizes(), help="Lengths in s.")
 @click.option(
-    "--base", default=0.5, show_default=True, help="Calm rate, times the measured capacity."
+    "--base",
+    default=0.5,
+    show_default=True,
+    type=_ABOVE_0,
+    help="Calm rate, times the measured capacity.",
 )
-@click.option("--factor", default=4.0, show_default=True, help="Surge rate over calm rate.")
-@click.option("--batch-size", default=100, show_default=True, help="Sentences in a full batch.")
+@click.option(
+    "--factor",
+    default=4.0,
+    show_default=True,
+    type=_ABOVE_0,
+    help="Surge rate over calm rate.",
+)
+@click.option(
+    "--batch-size",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Sentences in a full batch.",
+)
 @click.option(
     "--call-timeout",
     default=3000.0,
     show_default=True,
+    type=_ABOVE_0,
     metavar="MS",
     help="A batch whose answer takes longer is done here.",
 )
@@ -111,7 +138,7 @@ def run(
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_ABOVE_0,
     metavar="N",
     help="Replay it N times as fast as it was.  [default: a line a second]",
 )
@@ -204,6 +231,7 @@ def surge(
     from bench.lambdas.target import open_target
 
     require_text(workload, words_per_sentence)
+    _require_one_load(trace)
     doctor.require("javac", *([] if stack else doctor.PARTS))
     loads = (
         [_replayed(trace, base, speed)]
@@ -241,6 +269,21 @@ def surge(
         )
     show_surges(r.folder)
     click.echo(f"records: {r.path}\nplots of them: bench report {r.name}")
+
+
+def _require_one_load(trace: str | None) -> None:
+    """Raise UsageError where options of a trace and of a form are given together."""
+    context = click.get_current_context()
+
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    if trace is None and given("speed"):
+        raise click.UsageError("--speed is for --trace: bench surge --trace aapl --speed 600")
+    if trace is not None and (too := [x for x in ("form", "burst", "factor") if given(x)]):
+        raise click.UsageError(
+            f"--trace brings its own rates: leave out {', '.join(f'--{x}' for x in too)}"
+        )
 
 
 def _replayed(trace: str, base: float, speed: float | None) -> Any:

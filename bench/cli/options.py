@@ -38,6 +38,21 @@ class Sizes(click.ParamType):
         return tuple(sizes)
 
 
+class Above0(click.FloatRange):
+    """A finite number above 0: ranges alone let "nan" pass."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=1e6)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if number != number:
+            self.fail(f"{value!r} is not a number above 0", param, ctx)
+        return number
+
+
 class Seconds(click.ParamType):
     """Seconds, none of them negative, separated by commas; an empty text is none at all."""
 
