@@ -10,6 +10,7 @@ either place, `Offloading` that says where that is, and `by_lane`, which spreads
 import argparse
 import json
 import time
+from typing import Any
 
 from pyflink.common import Encoder, Types, WatermarkStrategy
 from pyflink.datastream import StreamExecutionEnvironment
@@ -17,7 +18,7 @@ from pyflink.datastream.connectors.file_system import FileSink, RollingPolicy
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 
 from examples.function.orders import parse
-from flink_job.offload.batch import Batch
+from flink_job.offload.batch import Batch, Passage, Results
 from flink_job.offload.flatmap import Flatmap
 from flink_job.offload.lanes import MAX_PARALLELISM, by_lane
 from flink_job.offload.operators import OffloadingFlatmap
@@ -27,21 +28,23 @@ BATCHES, LINES, PAUSE_S = 400, 50, 0.02
 
 
 class ParseOrders(Flatmap):
-    def records(self, payload):
-        return json.loads(payload)
+    def records(self, payload: bytes) -> list[str]:
+        lines: list[str] = json.loads(payload)
+        return lines
 
-    def work(self, records):
+    def work(self, records: list[str]) -> list[str]:
         return [parse(line) for line in records]
 
-    def event(self, payloads):
+    def event(self, payloads: list[bytes]) -> bytes:
         return b'{"lines":[' + b",".join(payload[1:-1] for payload in payloads) + b"]}"
 
-    def results(self, answer):
+    def results(self, answer: Any) -> list[str]:
         if not isinstance(answer, dict) or not isinstance(answer.get("orders"), list):
             raise ValueError("the answer has no orders")
-        return answer["orders"]
+        orders: list[str] = answer["orders"]
+        return orders
 
-    def emit(self, batch, passage, results):
+    def emit(self, batch: Batch, passage: Passage, results: Results) -> list[str]:
         return [f"{order} {passage.way}" for order in results]
 
 

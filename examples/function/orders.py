@@ -13,6 +13,6 @@ def parse(line: str) -> str:
         return f"? {line}"
 
 
-def handler(event: dict, context: object) -> dict:
+def handler(event: dict[str, list[str]], context: object) -> dict[str, list[str]]:
     """Event: {"lines": […]}; answer: {"orders": […]}, one a line."""
     return {"orders": [parse(line) for line in event["lines"]]}
