@@ -311,6 +311,8 @@ def test_an_alias_can_be_called_but_its_cold_start_not_forced(aws: dict[str, str
     with open_target("aliased") as target:
         client = LambdaClient(target.endpoint_url, target.region)
         assert client.invoke(target.functions["python"], {}).value == {}
+        called = boto3.client("lambda").invoke(FunctionName=target.functions["python"])
+        assert called["ExecutedVersion"] == "1"
         with pytest.raises(TargetError, match="is a version or an alias"):
             force_cold(target, target.functions["python"])
 

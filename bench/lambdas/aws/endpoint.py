@@ -7,6 +7,7 @@ request, while invocations go on.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -56,7 +57,9 @@ class Endpoint:
         if refusal := _elsewhere(request):
             return refusal
         if _INVOCATION.fullmatch(request.path):
-            return await self._api.handle(self._functions.resolved(request))
+            resolved = self._functions.resolved(request)
+            answer = await self._api.handle(resolved)
+            return answer if resolved is request else _executed(answer, resolved)
         if request.method == "PUT" and _CONFIGURATION.fullmatch(request.path):
             answer = await self._api.handle(request)  # which refuses what AWS refuses
             if answer.status != HTTPStatus.OK:
@@ -86,9 +89,17 @@ class Endpoint:
         return Response(status, b"" if request.method == "HEAD" else body, told)
 
 
+def _executed(answer: Response, resolved: Request) -> Response:
+    """An answer that says which version it is of."""
+    version = resolved.path.split("/")[3].rpartition("--")[2]
+    headers = {**answer.headers}
+    if "X-Amz-Executed-Version" in headers:
+        headers["X-Amz-Executed-Version"] = version
+    return Response(answer.status, answer.body, headers)
+
+
 def _environ(request: Request, host: str) -> dict[str, Any]:
     """A request as WSGI has it (PEP 3333)."""
-    import io
 
     headers = {
         f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()
