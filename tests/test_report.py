@@ -138,7 +138,9 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
 
     costs = money.per_surge(setting)
     assert costs is not None
-    assert [row[0] for row in costs.rows] == ["operator, Python", "always, Python"]
+    assert [row[0] for row in costs.rows] == [
+        "operator, Python", "always, Python", "scale out, free slots", "bigger from the start",
+    ]  # fmt: skip
 
 
 def test_decisions_are_judged_over_all_surges(tmp_path: Path) -> None:

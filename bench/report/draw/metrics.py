@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.report.draw.style import SMALL, Plot, colour, draw
 from bench.report.gather.surges import Setting
-from bench.report.say.metrics import Shown, baseline, short, shown
+from bench.report.say.metrics import Shown, baseline, is_rate, short, shown
 
 
 def plot(setting: Setting) -> Plot | None:
@@ -17,7 +17,8 @@ def plot(setting: Setting) -> Plot | None:
     found = [m for m in shown(base.surges[0]) if m.is_seen]
     if not found:
         return None
-    quick, slow = found[0], found[-1]
+    plain = [m for m in found if not is_rate(m.metric)] or found
+    quick, slow = plain[0], plain[-1]
     title = (
         f"“{quick.metric}” shows the overload after {_seconds(quick)}, "
         f"{short(slow.metric)} after {_seconds(slow)}"

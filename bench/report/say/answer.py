@@ -181,8 +181,20 @@ def _recommended(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         said = "No language is shown to be better than the others, so take the one you write best"
     if surge and not surge.is_named:
         said += f"; in the surge itself, p99, none is named ({_others(surge)}; n = {surge.n})"
+    said += _by_text(e)
     said += _turns_over(e)
     return [f"**Which language?** {said}."]
+
+
+def _by_text(e: Evidence) -> str:
+    """Whether who is up first turns over with what the first call holds."""
+    found = languages.cold_rankings_by_text(e)
+    if len(found) < 2 or len({(r.first, r.is_named) for r in found.values()}) < 2:
+        return ""
+    each = "; ".join(
+        f"{NAMES[r.first] if r.is_named else 'none named'} with {held}" for held, r in found.items()
+    )
+    return f"; who is up first turns over with the text: {each}"
 
 
 def _turns_over(e: Evidence) -> str:
@@ -410,15 +422,15 @@ def _deciding(settings: Sequence[Setting]) -> list[str]:
     seen = [ms for s in found if (ms := s.detection_ms) is not None]
     if not seen:
         return []
-    text = f"In {len(seen)} surges the decision that there is an overload came {_spread(seen)}"
+    text = f"In {_count(seen, 'surge')} the decision that there is an overload came {_spread(seen)}"
     text += " after it began"
     hours = sum(s.calm_hours for s in found)
     alarms = sum(s.false_alarms for s in found)
     if hours:
         bound = stats.per_hour_at_most(alarms, hours)
         text += (
-            f"; {alarms} false alarms in {number(hours * 60)} minutes of calm, so at most "
-            f"{number(bound)} an hour (95 % sure)"
+            f"; {alarms} false alarm{'' if alarms == 1 else 's'} in {number(hours * 60)} minutes "
+            f"of calm, so at most {number(bound)} an hour (95 % sure)"
         )
     if over_ := [ms for s in found if (ms := s.to_zero_ms) is not None]:
         text += (
@@ -505,7 +517,10 @@ def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         said.append(f"{environments} warm environments a language in {_runs(warm)}")
     if settings:
         counts = languages.span(len(a.surges) for a in settings[0].arms)
-        said.append(f"{counts} surges a way, taking turns, in {_count(settings[0].runs, 'run')}")
+        plural = "" if counts == "1" else "s"
+        said.append(
+            f"{counts} surge{plural} a way, taking turns, in {_count(settings[0].runs, 'run')}"
+        )
     if not said:
         return []
     text = (

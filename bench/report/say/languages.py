@@ -113,6 +113,15 @@ def cold_ranking(e: Evidence) -> Ranking | None:
     return stats.rank({0: turns}).get(0)
 
 
+def cold_rankings_by_text(e: Evidence) -> dict[str, Ranking]:
+    """The same by what the first call holds, at the main memory size."""
+    found = cold_samples(e)
+    found = found[found["handler"] == "tokenizer"]
+    found = found[found["memory_mb"] == main_memory(found)]
+    held = sorted(found["held"].unique())
+    return stats.rank({x: by_turn(found[found["held"] == x], "round", "sum_ms") for x in held})
+
+
 def _to_first(ranking: Ranking, languages: Sequence[str]) -> list[str]:
     cells = {ranking.first: "lowest"} | {x: short(c) for x, c in ranking.others.items()}
     return [cells.get(x, ABSENT) for x in languages]

@@ -69,6 +69,11 @@ class Shown:
         return bool(np.isfinite(self.delay_ms)) and not self.needs_calm
 
 
+def is_rate(metric: str) -> bool:
+    """Whether a higher load that is served looks the same."""
+    return metric.endswith(_RATES)
+
+
 def falls(metric: str) -> bool:
     """Whether a metric falls when a job is overloaded; the others rise."""
     return "idle" in metric.lower() or "available" in metric.lower()
@@ -161,7 +166,7 @@ def confusable(found: Sequence[Shown]) -> str:
         return f"not known: needs over {_SMOOTHED_OVER_MS / 1000:g} s of calm first"
     if not seen:
         return "yes: as in health"
-    if found[0].metric.endswith(_RATES):
+    if is_rate(found[0].metric):
         return "yes: a higher load that is served looks the same"
     missed = len(found) - len(seen)
     if missed:

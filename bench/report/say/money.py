@@ -138,20 +138,25 @@ def kpus(c: Conditions, rate_per_s: float) -> float | None:
     return rate_per_s / (c.capacity_per_s / (c.worker_cpu or 1.0) * UTILISATION)
 
 
-def turning(setting: Setting, arm: Arm) -> tuple[Turning, Turning] | None:
-    """At which share of the time it turns over: with KPUs by the fraction, and with whole ones."""
-    c = setting.conditions
-    hour_usd = arm.value("usd_per_hour_x86_64")
-    if c.rates_per_s is None or not hour_usd:
+def more_kpus(c: Conditions) -> tuple[float, float] | None:
+    """KPUs that the peak needs besides those of the calm: by the fraction, and whole ones."""
+    if c.rates_per_s is None:
         return None
     calm, peak = (kpus(c, rate) for rate in c.rates_per_s)
     if calm is None or peak is None:
         return None
-    made = []
-    for more in (peak - calm, math.ceil(peak - 1e-9) - math.ceil(calm - 1e-9)):
-        usd_per_hour = kpus_usd_per_hour(more)
-        made.append(Turning(more, usd_per_hour, usd_per_hour / hour_usd))
-    return made[0], made[1]
+    return peak - calm, math.ceil(peak - 1e-9) - math.ceil(calm - 1e-9)
+
+
+def turning(setting: Setting, arm: Arm) -> tuple[Turning, Turning] | None:
+    """At which share of the time it turns over: with KPUs by the fraction, and with whole ones."""
+    more, hour_usd = more_kpus(setting.conditions), arm.value("usd_per_hour_x86_64")
+    if more is None or not hour_usd:
+        return None
+    by_fraction, whole = (
+        Turning(x, kpus_usd_per_hour(x), kpus_usd_per_hour(x) / hour_usd) for x in more
+    )
+    return by_fraction, whole
 
 
 def per_surge(setting: Setting) -> Table | None:
@@ -173,17 +178,21 @@ def per_surge(setting: Setting) -> Table | None:
                 *((_share(x) for x in turn) if turn else (ABSENT, ABSENT)),
             ]
         )
+    more = more_kpus(setting.conditions)
+    for a in setting.arms:
+        if more and a.method.startswith(("scale-out", "bigger")):
+            rows.append([a.label, str(len(a.surges)), *_workers(setting, a, more), ABSENT, ABSENT])
     columns = ["arm", "repetition", "usd_at_least"]
     prices = [f"{x}_{y}" for x in ("usd_per_surge", "usd_per_hour") for y in ("x86_64", "arm64")]
     return Table(
         "cost-surge",
-        "Cost of a surge in calls",
+        "Cost of a surge",
         [
             "",
             "surges",
-            "a surge, x86_64",
+            "a surge (calls: x86_64)",
             "arm64",
-            "an hour of surge, x86_64",
+            "an hour of surge (x86_64)",
             "arm64",
             "turns over at, KPUs by the fraction",
             "whole KPUs",
@@ -192,10 +201,22 @@ def per_surge(setting: Setting) -> Table | None:
         measures(setting.arms)[[*columns, *prices]],
         f"{setting.conditions.words}. Calls from the surge's start on, failed, timed-out and late "
         "ones included (“≥” where the billed time of some is not known). A surge: all of it, cold "
-        "starts and warm-up once; an hour of surge: what goes on, without them. Turns over: the "
+        "starts and warm-up once; an hour of surge: what goes on, without them. Scaling out pays "
+        "for its workers at least as long as the surge lasts, a bigger job always (KPUs by the "
+        "fraction–whole). Turns over: the "
         "share of the time in surge beyond which the workers that the peak needs besides those of "
         f"the calm are cheaper. {_sizing(setting)} {_PRICED}",
     )
+
+
+def _workers(setting: Setting, a: Arm, more: tuple[float, float]) -> list[str]:
+    """What the workers more cost a surge and an hour of surge, as long as this way has them."""
+    by_fraction, whole = map(kpus_usd_per_hour, more)
+    hour = usd(whole) if by_fraction == whole else f"{usd(by_fraction)}–{usd(whole)}"
+    if a.method == "bigger":
+        return [f"{hour} an hour, surge or not", ABSENT, hour, ABSENT]
+    share = setting.conditions.duration_s / 3600
+    return [f"≥ {usd(by_fraction * share)}–{usd(whole * share)}", ABSENT, f"≥ {hour}", ABSENT]
 
 
 def _usd(a: Arm) -> Callable[[float | None], str]:

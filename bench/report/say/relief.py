@@ -150,8 +150,8 @@ def bursts(group: Sequence[Setting]) -> Table:
         ["burst", "", *labels],
         rows,
         pd.DataFrame(data),
-        f"{group[0].conditions.words}, and other lengths of the burst; {n} surges a cell, median "
-        f"(lowest–highest). {_TAILS}",
+        f"{group[0].conditions.words}, and other lengths of the burst; n = {n} surges a cell, "
+        f"median (lowest–highest). {_TAILS}",
     )
 
 

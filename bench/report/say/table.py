@@ -57,7 +57,7 @@ def number(x: float | None) -> str:
     if abs(rounded) >= 100:
         return f"{rounded:.0f}"
     digits = 2 - int(np.floor(np.log10(abs(rounded))))
-    return f"{rounded:.{min(digits, 5)}f}"
+    return f"{rounded:.{min(digits, 7)}f}"
 
 
 def time(ms: float | None) -> str:
@@ -98,15 +98,11 @@ def between(e: Estimate) -> str:
     """A ratio as its interval allows, "48–72×"; without one what was seen, "[48–72×]"."""
     low, high = (e.low, e.high) if e.low is not None else (e.least, e.most)
     if low is None or high is None:
-        return f"{_ratio(e.value)}×"
-    one = _ratio(low) == _ratio(high)
-    said = f"{_ratio(low)}×" if one else f"{_ratio(low)}–{_ratio(high)}×"
-    return said if e.low is not None else f"[{said}]"
-
-
-def _ratio(x: float) -> str:
-    """Two digits below 10, none from there on."""
-    return f"{x:,.0f}" if x >= 10 else f"{x:.1f}" if x >= 2 else f"{x:.2f}"
+        low = high = e.value
+    digits = 0 if low >= 10 else 1 if low >= 2 else 2
+    ends = [f"{low:,.{digits}f}", f"{high:,.{0 if high >= 10 else digits}f}"]
+    said = f"{ends[0]}×" if ends[0] == ends[1] else f"{'–'.join(ends)}×"
+    return said if e.low is not None or e.least is None else f"[{said}]"
 
 
 def verdict(c: Comparison, a: str, b: str) -> str:
