@@ -250,13 +250,12 @@ def test_an_invalid_batch_has_the_kind_that_boto3_gives(target: Target, language
 
 
 def test_a_throttled_call_has_the_kind_that_boto3_gives(url: str) -> None:
+    clients = [client(url, None) for client in CLIENTS]
+    calling = LambdaClient(url, None)
     with ThreadPoolExecutor(LIMIT) as threads:
-        busy = [
-            threads.submit(LambdaClient(url, None).invoke, "Obedient", {"sleep": 2})
-            for _ in range(LIMIT)
-        ]
-        time.sleep(0.5)
-        failures = [failure(client(url, None), "Obedient") for client in CLIENTS]
+        busy = [threads.submit(calling.invoke, "Obedient", {"sleep": 4}) for _ in range(LIMIT)]
+        time.sleep(1.5)
+        failures = [failure(client, "Obedient") for client in clients]
         assert [x.kind for x in failures] == ["TooManyRequestsException"] * 2
         assert failures[0].message == failures[1].message == "Rate Exceeded."
         assert all(isinstance(call.result(), Answer) for call in busy)
