@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from bench.cli import main
 from bench.cluster.flink import FlinkError, Rest
-from bench.cluster.metrics import TIMES, Counter
+from bench.cluster.metrics import TIMES, Counter, JobMonitor
 from bench.cluster.watch import Verdict, Watch, header, line, refresh_ms
 
 JOB = "a1b2c3"
@@ -414,3 +414,84 @@ def test_a_counter_goes_on_after_a_restart_and_follows_a_correction(
     for value in readings:
         counter.read(value)
     assert counter.total == total
+
+
+# ------------------------------------------------------------------ samples of our own job
+
+
+class CountingFlink:
+    """The REST API of a job of ours: a source, and a tokenizer that offloads."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, dict[str, float]] = {
+            "s": dict.fromkeys((f"0.Map.{x}" for x in ("sentences",)), 0.0),
+            "t": dict.fromkeys(
+                (
+                    f"{subtask}.tokenizer.{name}"
+                    for subtask in (0, 1)
+                    for name in (
+                        "records",
+                        "localRecords",
+                        "localCpuNs",
+                        "calledRecords",
+                        "callCpuNs",
+                        "calls",
+                        "callsInFlight",
+                        "failedCalls",
+                        "throttledCalls",
+                        "lateCalls",
+                    )
+                ),
+                0.0,
+            ),
+        }
+        for vertex, subtasks in (("s", 1), ("t", 2)):
+            for subtask in range(subtasks):
+                for name in TIMES:
+                    self.counters[vertex][f"{subtask}.{name}"] = 0.0
+
+    def vertices(self, job: str) -> dict[str, str]:
+        return {"Source: sentences": "s", "tokenizer": "t"}
+
+    def get(self, path: str) -> Any:
+        vertex, query = path.split("/vertices/")[1].split("/metrics")
+        known = self.counters[vertex]
+        asked = query.removeprefix("?get=").split(",") if query else list(known)
+        return [{"id": x, "value": str(known[x])} for x in asked if x in known]
+
+    def add(self, subtask: int, **counts: float) -> None:
+        for name, count in counts.items():
+            self.counters["t"][f"{subtask}.tokenizer.{name}"] += count
+
+
+def monitored(flink: CountingFlink) -> JobMonitor:
+    return JobMonitor(cast(Rest, flink), JOB, lambda t_s: 0, 0.0, subtasks=2)
+
+
+def test_a_sample_says_what_local_work_and_calls_cost_over_all_subtasks() -> None:
+    flink = CountingFlink()
+    monitor = monitored(flink)
+    assert monitor.sample() is None
+    flink.add(0, records=300, localRecords=100, localCpuNs=5_000_000, callsInFlight=2)
+    flink.add(1, localRecords=300, localCpuNs=15_000_000, callsInFlight=1)
+    flink.add(1, calledRecords=200, callCpuNs=1_000_000, calls=4, throttledCalls=3, lateCalls=1)
+    sample = monitor.sample()
+    assert sample is not None
+    assert sample["local_cpu_us"] == pytest.approx(50)
+    assert sample["call_cpu_us"] == pytest.approx(5)
+    assert sample["local_per_s"] / sample["called_per_s"] == pytest.approx(2)
+    assert sample["calls_per_s"] / sample["called_per_s"] == pytest.approx(4 / 200)
+    assert (sample["in_flight"], sample["throttled_calls"], sample["late_calls"]) == (3, 3, 1)
+    assert sample["failed_calls"] == 0
+
+
+def test_where_nothing_was_done_a_cost_is_absent_and_calls_in_flight_may_fall() -> None:
+    flink = CountingFlink()
+    monitor = monitored(flink)
+    flink.add(0, callsInFlight=8)
+    monitor.sample()
+    flink.add(0, callsInFlight=-7)
+    sample = monitor.sample()
+    assert sample is not None
+    assert sample["in_flight"] == 1
+    assert sample["local_cpu_us"] is sample["call_cpu_us"] is None

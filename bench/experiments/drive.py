@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
@@ -50,6 +50,8 @@ CALLING: tuple[Method, ...] = ("operator", "source", "always")
 _CALM_S, _GONE_S = 8.0, 2.0
 # A job that has not ended so long after its schedule hangs.
 _OVERTIME_S = 180.0
+# What a policy sees of a sample: nothing of the schedule.
+_SEEN = {field.name for field in fields(Sample)} - {"gauges"}
 _CALL_FIELDS = (
     "subtask",
     "batches",
@@ -448,7 +450,7 @@ def decision_record(
         "warm": decision.warm,
         "reason": decision.reason,
         "applied_ms": applied_ms,
-        "inputs": {k: v for k, v in measured.items() if k != "gauges"},
+        "inputs": {k: v for k, v in measured.items() if k in _SEEN},
     }
 
 
