@@ -172,7 +172,7 @@ class Default(Policy[State]):
 
     def _looked_back(self, state: State, at_ms: float) -> State:
         """Retreat from a share that does not bring what was expected of it."""
-        if state.offloading_since_ms is None:
+        if state.now.share == 0:
             return state
         why = self._costs_too_much(state) or self._brings_too_little(state, at_ms)
         if why is None:
