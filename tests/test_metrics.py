@@ -18,6 +18,8 @@ from bench.cli import main
 from bench.cluster.flink import FlinkError, Rest
 from bench.cluster.metrics import TIMES, Counter, JobMonitor
 from bench.cluster.watch import Verdict, Watch, header, line, refresh_ms
+from bench.steering.replay.tables import trace_table
+from bench.steering.replay.traces import read_traces
 
 JOB = "a1b2c3"
 
@@ -357,6 +359,21 @@ def test_it_records_until_the_job_has_ended(flink: FakeFlink, tmp_path: Any) -> 
     rows = [json.loads(x) for x in path.read_text().splitlines()]
     assert {row["vertex"] for row in rows} == {"Source: a", "Flat Map"}
     assert all(row["job"] == JOB and row["records_in_per_s"] > 0 for row in rows)
+
+
+def test_what_it_recorded_policies_can_be_run_over(flink: FakeFlink, tmp_path: Any) -> None:
+    """The busiest vertex stands for the tokenizer; nobody knows the schedule."""
+    path = tmp_path / "job.jsonl"
+    flink.vertices += [("v3", "Sink")]
+    flink.speed["v3"] = [busy(0.1, 100)]
+    flink.ends_after = 8
+    assert metrics(flink.address, "--every", "50", "--record", str(path)).exit_code == 0
+    (trace,) = read_traces(path)
+    assert trace.shape is None and trace.settings.parallelism == 4
+    assert len(trace.samples) >= 5 and trace.samples[0].tokenizer_busy == pytest.approx(0.5)
+    assert trace.samples[0].emitted_per_s == pytest.approx(100)
+    rows = trace_table([trace]).rows
+    assert {row[3] for row in rows} == {"default", "sponge", "threshold"}
 
 
 def test_it_prints_a_line_a_vertex_and_stops_in_time(flink: FakeFlink) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import click
@@ -26,20 +28,22 @@ class Trace:
         name: of the file and of the surge in it.
         source: where it was recorded: the target of the run, or "simulated".
         method: what the job did about the surge while it was recorded.
+        shape: None where nobody knows the schedule.
         capacity_per_s: of all subtasks together, if it is known.
     """
 
     name: str
     source: str
     method: str
-    shape: Shape
+    shape: Shape | None
     capacity_per_s: float | None
     settings: Settings
     samples: list[Sample]
 
 
 def read_traces(path: Path) -> list[Trace]:
-    """All surges that have samples, in a file of records or in a run's folder.
+    """All surges that have samples, in a file of records or in a run's folder; and what
+    `bench metrics --record` has seen of each job.
 
     Raises:
         click.ClickException: it is not there, or holds no such surge.
@@ -59,11 +63,56 @@ def read_traces(path: Path) -> list[Trace]:
         for r in records
         if r["kind"] == "surge" and r["surge"] in samples
     ]
+    traces += _watched(name, [r for r in records if r["kind"] == "vertex"])
     if not traces:
         raise click.ClickException(
-            f"{path} holds no surge with samples; record one with `bench run` or `bench surge`"
+            f"{path} holds no surge with samples; record one with `bench run` or `bench surge`, or "
+            "any job of two vertices and more with `bench metrics --record`"
         )
     return traces
+
+
+def _watched(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Trace]:
+    """What `bench.cluster.watch` has seen, a trace a job: of its first vertex, which is the source,
+    and of the busiest of the others, which stands for the tokenizer. Records count as sentences."""
+    traces = []
+    for job in dict.fromkeys(row["job"] for row in rows):
+        of_job = [row for row in rows if row["job"] == job]
+        source = of_job[0]["vertex_id"]
+        others = defaultdict(list)
+        for row in of_job:
+            if row["vertex_id"] != source and row["busy"] is not None:
+                others[row["vertex_id"]].append(row["busy"])
+        if not others:
+            continue
+        busiest = max(others, key=lambda id: fmean(others[id]))
+        samples, of_source, subtasks = [], None, 1
+        for row in of_job:
+            if row["vertex_id"] == source:
+                of_source = row
+            elif row["vertex_id"] == busiest and of_source is not None:
+                subtasks = max(subtasks, row["subtasks"])
+                samples.append(_sample(row, of_source, of_job[0]["at_s"]))
+        if samples:
+            settings = replace(SETTINGS, parallelism=subtasks)
+            traces.append(
+                Trace(f"{name}/{job[:6]}", "bench metrics", "—", None, None, settings, samples)
+            )
+    return traces
+
+
+def _sample(row: Mapping[str, Any], source: Mapping[str, Any], start_s: float) -> Sample:
+    return Sample(
+        at_ms=(row["at_s"] - start_s) * 1000,
+        emitted_per_s=source["records_out_per_s"],
+        processed_per_s=row["records_in_per_s"],
+        source_busy=source["busy"],
+        source_idle=source["idle"],
+        source_backpressured=source["backpressured"],
+        tokenizer_busy=row["busy"],
+        tokenizer_idle=row["idle"],
+        tokenizer_backpressured=row["backpressured"],
+    )
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -72,7 +121,7 @@ def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             record = json.loads(line)
         except ValueError:  # the last line of a run that died may be torn
             continue
-        if isinstance(record, dict) and record.get("kind") in ("run", "surge", "sample"):
+        if isinstance(record, dict) and record.get("kind") in ("run", "surge", "sample", "vertex"):
             yield record
 
 
