@@ -373,7 +373,7 @@ def test_what_it_recorded_policies_can_be_run_over(flink: FakeFlink, tmp_path: A
     assert len(trace.samples) >= 5 and trace.samples[0].tokenizer_busy == pytest.approx(0.5)
     assert trace.samples[0].emitted_per_s == pytest.approx(100)
     rows = trace_table([trace]).rows
-    assert {row[3] for row in rows} == {"default", "sponge", "threshold"}
+    assert {row[3] for row in rows} == {"default", "threshold"}
 
 
 def test_it_prints_a_line_a_vertex_and_stops_in_time(flink: FakeFlink) -> None:

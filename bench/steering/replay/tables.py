@@ -181,6 +181,8 @@ def trace_table(traces: Iterable[Trace]) -> Table:
         for name in POLICIES:
             if name == "oracle" and trace.capacity_per_s is None:
                 continue
+            if name in ("oracle", "sponge") and trace.shape is None:
+                continue
             course = replay(policy(name, trace.settings, trace.shape, trace.capacity_per_s), trace)
             facts.append(
                 {
