@@ -75,12 +75,14 @@ class Calls:
         self._number = 0
         self._flights: dict[int, dict[int, _Flight]] = {}
         self._overdue: dict[int, _Flight] = {}
+        self._lost: list[_Flight] = []
         self.cpu_ns = 0
 
     def in_flight(self) -> int:
         """Calls that have not come back, overdue ones included."""
         flights = [f for lane in self._flights.values() for f in lane.values()]
-        return sum(not f.returned.done() for f in (*flights, *self._overdue.values()))
+        flights += (*self._overdue.values(), *self._lost)
+        return sum(not flight.returned.done() for flight in flights)
 
     def has_flights(self, lane: int) -> bool:
         """Whether batches of `lane` are in flight, or back and not collected."""
@@ -126,11 +128,12 @@ class Calls:
         ended = [number for number, f in self._overdue.items() if f.returned.done()]
         return [self._late(self._overdue.pop(number)) for number in ended]
 
-    def never_came(self) -> list[Call]:
-        """Take out the calls given up that have not ended."""
-        calls = [flight.call for flight in self._overdue.values()]
-        self._overdue.clear()
-        return calls
+    def never_came(self, lane: int) -> list[Call]:
+        """Take out the calls given up on `lane` that have not ended, as they are known now."""
+        numbers = [number for number, f in self._overdue.items() if f.lane == lane]
+        lost = [self._overdue.pop(number) for number in numbers]
+        self._lost += lost
+        return [_known(flight.call) for flight in lost]
 
     def close(self) -> None:
         """Drop what has not been sent yet and hang up; calls on their way end by themselves."""
@@ -180,10 +183,15 @@ class Calls:
         self._overdue[flight.call.number] = flight
         for _, passage in flight.batches:
             passage.failure = "late"
-        # The thread that called still writes into its call: until it ends, this is what is known.
-        return Landed(Call(**{**vars(flight.call), "outcome": "late"}), flight.batches, None)
+        return Landed(_known(flight.call), flight.batches, None)
 
     def _late(self, flight: _Flight) -> Call:
         self.cpu_ns += flight.returned.result().cpu_ns
         flight.call.outcome = "late"
         return flight.call
+
+
+def _known(call: Call) -> Call:
+    """What is known of a late call now: the thread that called writes into its call until it
+    ends."""
+    return Call(**{**vars(call), "outcome": "late"})

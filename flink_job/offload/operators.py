@@ -187,8 +187,9 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         )
         self._most_bytes = settings.most_bytes
         self._timers: set[int] = set()
-        self._seen: set[int] = set()
-        # By lane: what is to be sent together, since when, and what is to be done here.
+        # By lane: what is to be placed, what is to be sent together and since when, and what is to
+        # be done here.
+        self._to_place: dict[int, deque[Batch]] = {}
         self._together: dict[int, list[tuple[Batch, Passage]]] = {}
         self._together_since_s: dict[int, float] = {}
         self._waiting: dict[int, deque[tuple[Batch, Passage]]] = {}
@@ -206,7 +207,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
             yield from self._finish(lane, batch)
         else:
             self._take(batch)
-            yield from self._place(lane, batch)
+            yield from self._place_some(lane, batch)
             yield from self._work(lane, _WORK_S)
             self._look_again_later(lane, ctx)
         self._settle()
@@ -218,6 +219,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         self._timers.discard(lane)
         self._counters.spend("calls")
         yield from self._look(lane)
+        yield from self._place_some(lane)
         yield from self._work(lane, _WORK_S)
         self._look_again_later(lane, ctx)
         self._settle()
@@ -237,14 +239,28 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
     def _do(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
         """Deal with a batch that is to be done here."""
 
+    def _backlog(self, lane: int) -> deque[Batch]:
+        """What is to be placed: at first what a restored checkpoint held."""
+        if lane not in self._to_place:
+            self._to_place[lane] = deque(self._unfinished.restored())
+        return self._to_place[lane]
+
+    def _place_some(self, lane: int, *new: Batch) -> Iterator[Output]:
+        """Place what is to be placed, oldest first, for a while: what was once sent over minutes
+        is not sent again at once, nor waited for in one go."""
+        backlog = self._backlog(lane)
+        backlog.extend(new)
+        enough_s = time.monotonic() + _WORK_S
+        while backlog:
+            yield from self._place(lane, backlog.popleft())
+            if time.monotonic() > enough_s:
+                break
+        for batch in backlog:
+            self._unfinished.put(batch)
+
     def _look(self, lane: int) -> Iterator[Output]:
         """Emit what has come back on `lane`, queue what came back without an answer, and send what
         has waited long enough."""
-        if lane not in self._seen:
-            self._seen.add(lane)
-            for batch in self._unfinished.restored():
-                # Under today's directive, not all at once as they may once have been sent.
-                yield from self._place(lane, batch)
         for landed in self._calls.landed(lane):
             yield from self._land(lane, landed)
         for call in self._calls.came_late():
@@ -294,12 +310,16 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
     def _is_free(self) -> bool:
         return self._calls.in_flight() < self._control.directive.in_flight
 
-    def _has_room(self, lane: int) -> bool:
-        """Whether another batch may join those that are sent together."""
-        together = len(self._together.get(lane, ()))
-        return together < self._control.directive.batches_per_call
+    def _is_full(self, lane: int) -> bool:
+        """Whether as many batches as one call may take are to be sent together."""
+        return len(self._together.get(lane, ())) >= self._control.directive.batches_per_call
 
-    def _room(self, lane: int, patience_s: float) -> Generator[Output, None, bool]:
+    def _may_join(self, lane: int, batch: Batch) -> bool:
+        """Whether `batch` fits in with those that are to be sent together."""
+        size = sum(len(one.payload) for one, _ in self._together.get(lane, ()))
+        return not self._is_full(lane) and self._fits(size + len(batch.payload))
+
+    def _room(self, lane: int, batch: Batch, patience_s: float) -> Generator[Output, None, bool]:
         """Wait for a free call, or for room in the next one, and say whether there is any.
 
         Pointless while environments are brought up: after a wait in vain there is no other before
@@ -307,7 +327,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         """
         give_up_s = time.monotonic() + patience_s
         while not self._is_free():
-            if self._together.get(lane) and self._has_room(lane):
+            if self._together.get(lane) and self._may_join(lane, batch):
                 return True
             if not self._answers_come or time.monotonic() > give_up_s:
                 self._answers_come = False
@@ -319,14 +339,12 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
 
     def _offload(self, lane: int, batch: Batch) -> None:
         """Send `batch`, or let it wait for company."""
-        together = self._together.get(lane, ())
-        size = sum(len(one.payload) for one, _ in together) + len(batch.payload)
-        if together and (not self._has_room(lane) or not self._fits(size)):
+        if not self._may_join(lane, batch):
             self._send(lane)
         self._unfinished.put(batch)
         self._together.setdefault(lane, []).append((batch, _local(batch, self._subtask)))
         self._together_since_s.setdefault(lane, time.monotonic())
-        if not self._has_room(lane) and self._is_free():
+        if self._is_full(lane) and self._is_free():
             self._send(lane)
 
     def _send(self, lane: int) -> None:
@@ -348,7 +366,14 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
     def _finish(self, lane: int, end: Batch) -> Iterator[Output]:
         """The lane has ended, and timers do not fire any more: wait a little for what is in
         flight, and do the rest here."""
-        self._send(lane)
+        backlog = self._backlog(lane)
+        while backlog:
+            batch = backlog.popleft()
+            self._wait(lane, batch, _local(batch, self._subtask))
+        if self._is_free():
+            self._send(lane)
+        for batch, passage in self._part(lane):
+            self._wait(lane, batch, passage)
         give_up_s = time.monotonic() + _END_S
         while self._calls.has_flights(lane) and time.monotonic() < give_up_s:
             check_cancelled()
@@ -357,12 +382,13 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         for landed in self._calls.give_up(lane):
             yield from self._land(lane, landed)
         yield from self._work(lane, float("inf"))
-        for call in (*self._calls.came_late(), *self._calls.never_came()):
-            call.outcome = "late"
+        for call in (*self._calls.came_late(), *self._calls.never_came(lane)):
             yield from self._flatmap.emit_call(call)
 
     def _look_again_later(self, lane: int, ctx: KeyedProcessFunction.Context) -> None:
-        busy = self._calls.has_flights(lane) or self._waiting.get(lane) or self._together.get(lane)
+        busy = self._calls.has_flights(lane) or any(
+            batches.get(lane) for batches in (self._to_place, self._together, self._waiting)
+        )
         if busy and lane not in self._timers:
             self._timers.add(lane)
             timers = ctx.timer_service()
@@ -407,7 +433,7 @@ class OffloadingFlatmap(_Offloading):
         if self._share.is_owed(share):
             if not self._fits(len(batch.payload)):
                 failure = "too large for a call"
-            elif (yield from self._room(lane, self._patience_s(batch, share))):
+            elif (yield from self._room(lane, batch, self._patience_s(batch, share))):
                 self._share.pay()
                 self._offload(lane, batch)
                 return
@@ -450,10 +476,11 @@ class Caller(_Offloading):
 
     def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
         patience_s = min(0.1, self._settings.patience_ms / 1000)
-        if self._fits(len(batch.payload)) and (yield from self._room(lane, patience_s)):
+        if self._fits(len(batch.payload)) and (yield from self._room(lane, batch, patience_s)):
             self._offload(lane, batch)
         else:
             yield TO_FLATMAP, batch
+            self._unfinished.remove(batch)  # where a restored checkpoint brought it
 
     def _finish(self, lane: int, end: Batch) -> Iterator[Output]:
         yield from super()._finish(lane, end)
