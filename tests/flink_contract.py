@@ -11,6 +11,7 @@ has completed, or when the job has ended.
 from __future__ import annotations
 
 import heapq
+import math
 import pickle
 import time
 from collections import Counter, defaultdict, deque
@@ -28,10 +29,15 @@ from flink_job.offload import task
 
 
 class Clock:
-    """Time that passes only when somebody sleeps, works, or says so. Seconds."""
+    """Time that passes only when somebody sleeps, works, or says so. Seconds.
+
+    Attributes:
+        end_s: time does not pass beyond it: who waits for longer waits for ever.
+    """
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self.end_s = math.inf
         self._order = count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -48,6 +54,7 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let time pass, and happen what happens meanwhile."""
         until_s = self.now_s + seconds
+        assert until_s <= self.end_s, "waits without an end"
         while self._events and self._events[0][0] <= until_s:
             moment_s, _, event = heapq.heappop(self._events)
             self.now_s = max(self.now_s, moment_s)

@@ -107,22 +107,23 @@ class Controller:
         with (
             connection,
             connection.makefile("rb") as lines,
-            suppress(OSError, ValueError, KeyError, TypeError, RecursionError),
+            suppress(OSError, ValueError),
         ):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(_HELLO_TIMEOUT_S)
-            hello = _message(lines.readline(LONGEST_LINE))
-            if not hmac.compare_digest(str(hello["secret"]).encode(), self.secret.encode()):
+            secret, vertex, subtask = _hello(lines.readline(LONGEST_LINE))
+            if not hmac.compare_digest(secret.encode(), self.secret.encode()):
                 return
             connection.settimeout(None)
             with self._lock:
                 if self._closed.is_set():
                     return
-                self._connections[connection] = (str(hello["hello"]), int(hello["subtask"]))
+                self._connections[connection] = (vertex, subtask)
                 self._send(connection)
             while line := lines.readline(LONGEST_LINE):
+                number = _applied(line)
                 with self._lock:
-                    self._applied[connection] = int(_message(line)["applied"])
+                    self._applied[connection] = number
                     self._lock.notify_all()
         with self._lock:
             self._drop(connection)
@@ -148,9 +149,33 @@ class Controller:
         self._lock.notify_all()
 
 
+def _hello(line: bytes) -> tuple[str, str, int]:
+    """Secret, vertex and subtask index of a subtask that introduces itself. Raises ValueError."""
+    message = _message(line)
+    secret, vertex = message.get("secret"), message.get("hello")
+    if not isinstance(secret, str) or not isinstance(vertex, str):
+        raise ValueError("no hello")
+    return secret, vertex, _number(message, "subtask")
+
+
+def _applied(line: bytes) -> int:
+    """The number of the directive that a subtask has now. Raises ValueError."""
+    return _number(_message(line), "applied")
+
+
+def _number(message: dict[str, Any], name: str) -> int:
+    number = message.get(name)
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{name} is no number from 0 up")
+    return number
+
+
 def _message(line: bytes) -> dict[str, Any]:
     """One message of a subtask. Raises ValueError unless it is a JSON object."""
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
     if not isinstance(message, dict):
         raise ValueError("not an object")
     return message

@@ -62,7 +62,7 @@ class Directive:
         """The inverse of `to_line`. Raises ValueError for anything else."""
         try:
             return Directive(**json.loads(line))
-        except (TypeError, RecursionError) as error:
+        except (TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"no directive: {error}") from error
 
 

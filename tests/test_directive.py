@@ -1,0 +1,117 @@
+"""The control protocol against input that nobody would send: it ends as a refusal, no more."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.steering.controller import Controller
+from flink_job.offload.control import LEASE_S, Directive
+
+ODD: list[Any] = [
+    *(None, True, False, -1, 0, 7, 1.5, -0.0, 1e308, 10**400, float("inf"), float("nan")),
+    *("", "1", "\ud800", "x" * 1000, [], [[]], {}, {"a": None}, 2**63, -(10**30)),
+]
+
+
+def bent(randomness: random.Random, message: dict[str, Any]) -> bytes:
+    """A line that is not, or not quite, what `message` would be on the wire."""
+    message = dict(message)
+    for _ in range(randomness.choice([0, 1, 1, 2])):
+        message[randomness.choice([*message, "other"])] = randomness.choice(ODD)
+    for _ in range(randomness.choice([0, 0, 0, 1])):
+        message.pop(randomness.choice([*message]))
+    if randomness.random() < 0.1:
+        return json.dumps(randomness.choice([*ODD, [message]])).encode() + b"\n"
+    line = bytearray(json.dumps(message).encode())
+    for _ in range(randomness.choice([0, 0, 1, 3])):
+        line[randomness.randrange(len(line))] = randomness.randrange(256)
+    if randomness.random() < 0.05:
+        return b"[" * 60_000 + b"\n"
+    if randomness.random() < 0.1:
+        del line[randomness.randrange(len(line)) :]
+    return bytes(line).replace(b"\n", b" ") + b"\n"
+
+
+def test_a_bent_line_is_a_directive_within_bounds_or_a_value_error() -> None:
+    randomness = random.Random(20261125)
+    good = {"number": 3, "share": 0.5, "in_flight": 8, "batches_per_call": 4, "job": {"a": 1}}
+    refused = 0
+    for _ in range(20_000):
+        line = bent(randomness, good)
+        try:
+            directive = Directive.from_line(line)
+        except ValueError:
+            refused += 1
+            continue
+        assert 0 <= directive.share <= 1, line
+        assert min(directive.number, directive.in_flight) >= 0, line
+        assert directive.batches_per_call >= 1, line
+        assert isinstance(directive.job, dict), line
+        assert Directive.from_line(directive.to_line()) == directive
+    assert 5_000 < refused < 18_000
+
+
+@pytest.fixture
+def controller() -> Iterator[Controller]:
+    with Controller() as controller:
+        yield controller
+
+
+def connect(controller: Controller, *lines: bytes) -> socket.socket:
+    host, port = controller.address.rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)), timeout=5)
+    for line in lines:
+        connection.sendall(line)
+    return connection
+
+
+def hello(controller: Controller) -> dict[str, Any]:
+    return {"hello": "tokenizer", "subtask": 0, "secret": controller.secret}
+
+
+def is_hung_up_on(connection: socket.socket) -> bool:
+    """Whether the other side has hung up by the time that a directive would have come."""
+    try:
+        while connection.recv(65_536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_who_does_not_introduce_himself_is_hung_up_on(controller: Controller) -> None:
+    randomness = random.Random(1)
+    for odd in ({"subtask": x} for x in ODD if type(x) is not int or x < 0):
+        line = json.dumps({**hello(controller), **odd}).encode() + b"\n"
+        with connect(controller, line) as connection:
+            assert is_hung_up_on(connection), odd
+    for _ in range(300):
+        connect(controller, bent(randomness, hello(controller))).close()
+    with connect(controller, json.dumps(hello(controller)).encode() + b"\n") as connection:
+        assert Directive.from_line(connection.makefile("rb").readline()) == Directive()
+        eventually_connected(controller, {("tokenizer", 0)})
+
+
+def test_who_acknowledges_nonsense_is_hung_up_on(controller: Controller) -> None:
+    introduction = json.dumps(hello(controller)).encode() + b"\n"
+    for odd in (x for x in ODD if type(x) is not int or x < 0):
+        line = json.dumps({"applied": odd}).encode() + b"\n"
+        with connect(controller, introduction, line) as connection:
+            assert is_hung_up_on(connection), odd
+    eventually_connected(controller, set())
+
+
+def eventually_connected(controller: Controller, expected: set[tuple[str, int]]) -> None:
+    give_up_s = time.monotonic() + LEASE_S
+    while controller.connected() != expected and time.monotonic() < give_up_s:
+        time.sleep(0.01)
+    assert controller.connected() == expected
