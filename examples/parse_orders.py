@@ -35,12 +35,15 @@ class ParseOrders(Flatmap):
     def work(self, records: list[str]) -> list[str]:
         return [parse(line) for line in records]
 
-    def event(self, payloads: list[bytes]) -> bytes:
-        return b'{"lines":[' + b",".join(payload[1:-1] for payload in payloads) + b"]}"
+    def event(self, payloads: list[bytes], id: str) -> bytes:
+        lines = b",".join(payload[1:-1] for payload in payloads)
+        return b'{"id":"' + id.encode() + b'","lines":[' + lines + b"]}"
 
-    def results(self, answer: Any) -> list[str]:
+    def results(self, answer: Any, id: str) -> list[str]:
         if not isinstance(answer, dict) or not isinstance(answer.get("orders"), list):
             raise ValueError("the answer has no orders")
+        if answer.get("id") != id:
+            raise ValueError("the answer is to another event")
         orders: list[str] = answer["orders"]
         return orders
 

@@ -45,7 +45,7 @@ class Tokenize(Flatmap):
     def open(self) -> None:
         clock.adopt(self._anchor)
         self._tokenize = operator(self._operator)
-        self._opening = f'{{"operator":{json.dumps(self._operator)},"sentences":['.encode()
+        self._opening = f'{{"operator":{json.dumps(self._operator)},"id":"'.encode()
 
     def records(self, payload: bytes) -> list[str]:
         sentences: list[str] = orjson.loads(payload)
@@ -54,11 +54,12 @@ class Tokenize(Flatmap):
     def work(self, records: list[str]) -> list[str]:
         return [encode(self._tokenize(sentence)) for sentence in records]
 
-    def event(self, payloads: list[bytes]) -> bytes:
+    def event(self, payloads: list[bytes], id: str) -> bytes:
         # The batches come as JSON arrays already: what is between their brackets is put together.
-        return self._opening + b",".join(payload[1:-1] for payload in payloads) + b"]}"
+        sentences = b",".join(payload[1:-1] for payload in payloads)
+        return self._opening + id.encode() + b'","sentences":[' + sentences + b"]}"
 
-    def results(self, answer: Any) -> list[str]:
+    def results(self, answer: Any, id: str) -> list[str]:
         tokens = answer.get("tokens") if isinstance(answer, dict) else None
         if not isinstance(tokens, list):
             raise ValueError("the answer has no list of tokens")
@@ -66,6 +67,8 @@ class Tokenize(Flatmap):
             raise ValueError("an entry of tokens is not a string")
         if any("\n" in entry for entry in tokens):
             raise ValueError("an entry of tokens holds a line break")
+        if answer.get("id") != id:
+            raise ValueError("the answer is to another event")
         return tokens
 
     def emit(self, batch: Batch, passage: Passage, results: Results) -> Iterable[str]:

@@ -30,6 +30,8 @@ WRONG_ANSWERS = (
     b'{"tokens": [' + b",".join([b"3"] * 20) + b"]}",
     b'{"tokens": [' + b",".join([rb'"a\nb"'] * 20) + b"]}",
     b'{"tokens": [' + b",".join([b"null"] * 20) + b"]}",
+    b'{"tokens": [' + b",".join([b'"a"'] * 20) + b"]}",  # whose answer?
+    b'{"id": "another", "tokens": [' + b",".join([b'"a"'] * 20) + b"]}",
     b'\xff\xfe{"tokens": []}',
     b"[" * 20_000,
 )

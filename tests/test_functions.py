@@ -48,6 +48,7 @@ def test_an_unknown_operator_says_which_there_are() -> None:
 def test_events(vector: dict[str, Any]) -> None:
     answer = handler(json.loads(vector["event"]), None)
     assert answer["tokens"] == [encode(tokens) for tokens in vector["tokens"]]
+    assert answer.get("id") == vector.get("id")
 
 
 @pytest.mark.parametrize("vector", golden("invalid"), ids=lambda vector: vector["event"])

@@ -145,6 +145,7 @@ def test_golden_events(ask: Ask, vector: dict[str, Any]) -> None:
     for language in LANGUAGES:
         answer = ask(language, vector["event"].encode())
         assert answer["tokens"] == [encode(tokens) for tokens in vector["tokens"]], language
+        assert ("id" in answer, answer.get("id")) == ("id" in vector, vector.get("id")), language
 
 
 @pytest.mark.parametrize("vector", golden("invalid"), ids=lambda vector: vector["event"])

@@ -104,14 +104,14 @@ class Function:
     def __init__(self, weather: Weather) -> None:
         self._weather = weather
         self._flatmap = tokenize()
-        self._last: Any = {"tokens": []}
+        self._last: dict[str, Any] = {"tokens": [], "id": "none yet"}
 
     def invoke(self, function: str, event: bytes, *, tail: bool) -> Answer:
         weather = self._weather
         draw = weather.randomness
         asked = json.loads(event)
         assert len(event) <= weather.most_bytes, "larger than an event may be"
-        right = {"tokens": self._flatmap.work(asked["sentences"])}
+        right = {"tokens": self._flatmap.work(asked["sentences"]), "id": asked["id"]}
         other, self._last = self._last, right
         if draw.random() < weather.healthy:
             return Answer(right, 1.0, weather.report())
@@ -125,15 +125,16 @@ class Function:
             raise CallFailed(kind, "no luck", weather.report())
         return Answer(self._wrong(right, other), 1.0, weather.report())
 
-    def _wrong(self, right: dict[str, Any], other: Any) -> Any:
+    def _wrong(self, right: dict[str, Any], other: dict[str, Any]) -> Any:
         tokens = right["tokens"]
         no_lists: list[Any] = [None, {}, "a", 0, tokens[1:], [*tokens, "a"]]
         no_strings: list[Any] = [None, 7, ["a"], {}, "a\nb"]
         return self._weather.randomness.choice(
             [
                 *(None, [], {}, "tokens", 7, float("nan"), True, tokens),
-                *({"tokens": wrong} for wrong in no_lists),
-                *({"tokens": [wrong, *tokens[1:]]} for wrong in no_strings),
+                *({**right, "tokens": wrong} for wrong in no_lists),
+                *({**right, "tokens": [wrong, *tokens[1:]]} for wrong in no_strings),
+                *(other, {**other, "tokens": other["tokens"][:1] * len(tokens)}),
             ]
         )
 

@@ -1,6 +1,7 @@
 """Parsing orders: here in the job of `parse_orders.py`, and elsewhere as a Lambda function."""
 
 import json
+from typing import Any
 
 
 def parse(line: str) -> str:
@@ -13,6 +14,6 @@ def parse(line: str) -> str:
         return f"? {line}"
 
 
-def handler(event: dict[str, list[str]], context: object) -> dict[str, list[str]]:
-    """Event: {"lines": […]}; answer: {"orders": […]}, one a line."""
-    return {"orders": [parse(line) for line in event["lines"]]}
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Event: {"id": …, "lines": […]}; answer: the same id and {"orders": […]}, one a line."""
+    return {"id": event["id"], "orders": [parse(line) for line in event["lines"]]}

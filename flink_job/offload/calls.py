@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from flink_job.clock import now_ms
 from flink_job.offload.batch import Batch, Call, Passage, Results
 from flink_job.offload.client import CallFailed, LambdaClient
+from flink_job.offload.flatmap import Flatmap
 
 # More calls than this from one process would only queue on its interpreter lock.
 MOST_IN_FLIGHT = 64
@@ -51,7 +51,7 @@ class Calls:
     not collect calls without end.
 
     Args:
-        results: one result a record out of a parsed answer; ValueError where it is none.
+        flatmap: makes events of batches, and results of answers.
         tail_every: of so many calls, one asks for the log tail.
     """
 
@@ -59,7 +59,7 @@ class Calls:
         self,
         client: LambdaClient,
         function: str,
-        results: Callable[[Any], Results],
+        flatmap: Flatmap,
         *,
         subtask: int,
         timeout_ms: float,
@@ -67,12 +67,14 @@ class Calls:
     ) -> None:
         self._client = client
         self._function = function
-        self._results = results
+        self._flatmap = flatmap
         self._subtask = subtask
         self._timeout_s = timeout_ms / 1000
         self._tail_every = tail_every
         self._threads = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="invoke")
         self._number = 0
+        # Nobody else's calls, and no earlier attempt's, have the same ids.
+        self._id_prefix = secrets.token_hex(4)
         self._flights: dict[int, dict[int, _Flight]] = {}
         self._overdue: dict[int, _Flight] = {}
         self._lost: list[_Flight] = []
@@ -88,7 +90,7 @@ class Calls:
         """Whether batches of `lane` are in flight, or back and not collected."""
         return bool(self._flights.get(lane))
 
-    def send(self, lane: int, batches: list[tuple[Batch, Passage]], event: bytes) -> None:
+    def send(self, lane: int, batches: list[tuple[Batch, Passage]]) -> None:
         """Put `batches` in flight, in one call."""
         self._number += 1
         call = Call(
@@ -100,7 +102,9 @@ class Calls:
         )
         for _, passage in batches:
             passage.call, passage.sent_at_ms = call.number, call.sent_at_ms
-        returned = self._threads.submit(self._invoke, call, event)
+        id = f"{self._id_prefix}-{call.number}"
+        event = self._flatmap.event([batch.payload for batch, _ in batches], id)
+        returned = self._threads.submit(self._invoke, call, id, event)
         flight = _Flight(lane, call, batches, returned, time.monotonic())
         self._flights.setdefault(lane, {})[call.number] = flight
 
@@ -140,7 +144,7 @@ class Calls:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
-    def _invoke(self, call: Call, event: bytes) -> _Return:
+    def _invoke(self, call: Call, id: str, event: bytes) -> _Return:
         cpu_ns = time.thread_time_ns()
         results = None
         try:
@@ -148,7 +152,7 @@ class Calls:
                 self._function, event, tail=call.number % self._tail_every == 0
             )
             call.report = answer.report
-            results = self._results(answer.value)
+            results = self._flatmap.results(answer.value, id)
             if len(results) != call.records:
                 raise ValueError(f"{len(results)} entries for {call.records}")
         except CallFailed as failed:

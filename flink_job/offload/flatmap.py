@@ -27,12 +27,17 @@ class Flatmap(ABC):
         """Do some records here: one result each. Called for slices of a batch."""
 
     @abstractmethod
-    def event(self, payloads: list[bytes]) -> bytes:
-        """The event of one call for the records of all these batches, in order, as JSON."""
+    def event(self, payloads: list[bytes], id: str) -> bytes:
+        """The event of one call for the records of all these batches, in order, as JSON.
+
+        Args:
+            id: of the call; ASCII letters, digits and hyphens. An answer that echoes it is known
+                to be this call's.
+        """
 
     @abstractmethod
-    def results(self, answer: Any) -> Results:
-        """One result a record out of a function's parsed answer.
+    def results(self, answer: Any, id: str) -> Results:
+        """One result a record out of a function's parsed answer to the event of call `id`.
 
         Raises:
             ValueError: it is no answer to such an event; says why. The call counts as failed.

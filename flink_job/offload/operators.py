@@ -171,7 +171,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         self._calls = Calls(
             client,
             settings.function,
-            self._flatmap.results,
+            self._flatmap,
             subtask=self._subtask,
             timeout_ms=settings.call_timeout_ms,
             tail_every=settings.tail_every,
@@ -350,8 +350,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
     def _send(self, lane: int) -> None:
         together = self._part(lane)
         if together:
-            event = self._flatmap.event([batch.payload for batch, _ in together])
-            self._calls.send(lane, together, event)
+            self._calls.send(lane, together)
             self._counters.sent()
 
     def _part(self, lane: int) -> list[tuple[Batch, Passage]]:

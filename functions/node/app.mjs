@@ -17,7 +17,7 @@ class InvalidBatch extends Error {
 export const handler = async (event) => {
   const isFirstCall = firstCall;
   firstCall = false;
-  const { sentences, operate } = parse(event);
+  const { sentences, operate, id } = parse(event);
   const started = process.hrtime.bigint();
   const tokens = sentences.map((sentence) => operate(sentence));
   return {
@@ -26,19 +26,21 @@ export const handler = async (event) => {
     first_call: isFirstCall,
     language: "node",
     runtime: process.versions.node,
+    id, // JSON leaves it out where it is undefined
   };
 };
 
-/** The sentences and the operator of a valid event. */
+/** The sentences, the operator and the id, if there is one, of a valid event. */
 function parse(event) {
   if (typeof event !== "object" || event === null || Array.isArray(event))
     throw new InvalidBatch("the event is not an object");
-  const { sentences, operator = "words" } = event;
+  const { sentences, operator = "words", id } = event;
   if (sentences === undefined) throw new InvalidBatch("the event has no sentences");
   if (!Array.isArray(sentences)) throw new InvalidBatch("sentences is not a list");
   const index = sentences.findIndex((sentence) => typeof sentence !== "string");
   if (index >= 0) throw new InvalidBatch(`sentence ${index} is not a string`);
   const operate = OPERATORS.get(operator);
   if (operate === undefined) throw new InvalidBatch("operator is neither words nor subwords");
-  return { sentences, operate };
+  if (id !== undefined && typeof id !== "string") throw new InvalidBatch("id is not a string");
+  return { sentences, operate, id };
 }

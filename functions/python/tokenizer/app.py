@@ -25,20 +25,23 @@ def handler(event: object, context: object) -> dict[str, object]:
     """
     global _first_call
     first_call, _first_call = _first_call, False
-    sentences, operate = _parse(event)
+    sentences, operate, id = _parse(event)
     started = time.perf_counter_ns()
     tokens = [encode(operate(sentence)) for sentence in sentences]
-    return {
+    answer: dict[str, object] = {
         "tokens": tokens,
         "compute_ns": time.perf_counter_ns() - started,
         "first_call": first_call,
         "language": "python",
         "runtime": _RUNTIME,
     }
+    if id is not None:
+        answer["id"] = id
+    return answer
 
 
-def _parse(event: object) -> tuple[list[str], Callable[[str], list[str]]]:
-    """The sentences and the operator of a valid event."""
+def _parse(event: object) -> tuple[list[str], Callable[[str], list[str]], str | None]:
+    """The sentences, the operator and the id, if there is one, of a valid event."""
     if not isinstance(event, dict):
         raise InvalidBatch("the event is not an object")
     if "sentences" not in event:
@@ -52,4 +55,7 @@ def _parse(event: object) -> tuple[list[str], Callable[[str], list[str]]]:
     operator = event.get("operator", "words")
     if not isinstance(operator, str) or operator not in OPERATORS:
         raise InvalidBatch("operator is neither words nor subwords")
-    return sentences, OPERATORS[operator]
+    id = event.get("id", "")
+    if not isinstance(id, str):
+        raise InvalidBatch("id is not a string")
+    return sentences, OPERATORS[operator], id if "id" in event else None

@@ -47,7 +47,7 @@ final class Drive {
             tokens[i] = String.join(" ", batch.sentences[i].split(" "));
         }
         ByteArrayOutputStream answer = new ByteArrayOutputStream();
-        App.write(answer, tokens, 0, false);
+        App.write(answer, tokens, 0, false, null);
         return answer.toByteArray();
     }
 

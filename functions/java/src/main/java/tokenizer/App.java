@@ -32,12 +32,15 @@ public final class App implements RequestStreamHandler {
             String sentence = batch.sentences[i];
             tokens[i] = batch.subwords ? Subwords.subwords(sentence) : Words.tokenize(sentence);
         }
-        write(output, tokens, System.nanoTime() - started, isFirstCall);
+        write(output, tokens, System.nanoTime() - started, isFirstCall, batch.id);
     }
 
-    /** Writes the answer. Letters, marks, numbers, spaces and `#` need no escapes in JSON. */
+    /**
+     * Writes the answer. Letters, marks, numbers, spaces and `#` need no escapes in JSON; the id is
+     * JSON already.
+     */
     static void write(
-            OutputStream output, String[] tokens, long computeNs, boolean isFirstCall)
+            OutputStream output, String[] tokens, long computeNs, boolean isFirstCall, byte[] id)
             throws IOException {
         ByteArrayOutputStream json = new ByteArrayOutputStream(1024 + 64 * tokens.length);
         json.writeBytes("{\"tokens\":[".getBytes(ISO_8859_1));
@@ -53,7 +56,12 @@ public final class App implements RequestStreamHandler {
         json.writeBytes(Boolean.toString(isFirstCall).getBytes(ISO_8859_1));
         json.writeBytes(",\"language\":\"java\",\"runtime\":\"".getBytes(ISO_8859_1));
         json.writeBytes(RUNTIME.getBytes(ISO_8859_1));
-        json.writeBytes("\"}".getBytes(ISO_8859_1));
+        json.writeBytes("\"".getBytes(ISO_8859_1));
+        if (id != null) {
+            json.writeBytes(",\"id\":".getBytes(ISO_8859_1));
+            json.writeBytes(id);
+        }
+        json.write('}');
         json.writeTo(output);
     }
 }

@@ -4,9 +4,10 @@ import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 
 /**
- * A valid event: sentences, and the operator to apply to them.
+ * A valid event: sentences, the operator to apply to them, and what the answer is to echo.
  *
  * <p>Reads the event's JSON. Lambda passes on nothing but valid JSON, so its syntax is not checked
  * again; its content is.
@@ -17,9 +18,13 @@ final class Batch {
     /** Whether the operator is `subwords`, not `words`. */
     final boolean subwords;
 
-    private Batch(String[] sentences, boolean subwords) {
+    /** The id as it came, a string in JSON; null if there is none. */
+    final byte[] id;
+
+    private Batch(String[] sentences, boolean subwords, byte[] id) {
         this.sentences = sentences;
         this.subwords = subwords;
+        this.id = id;
     }
 
     /** @throws InvalidBatch if the event breaks the contract */
@@ -35,6 +40,8 @@ final class Batch {
         private ArrayList<String> sentences; // null: not a list
         private int notString; // index of the first sentence that is not a string, or -1
         private String operator = "words"; // null: not a string
+        private byte[] id; // null: none, or not a string
+        private boolean hasId = false;
 
         Reader(byte[] json) {
             this.json = json;
@@ -52,7 +59,8 @@ final class Batch {
             if (!subwords && !"words".equals(operator)) {
                 throw new InvalidBatch("operator is neither words nor subwords");
             }
-            return new Batch(sentences.toArray(new String[0]), subwords);
+            if (hasId && id == null) throw new InvalidBatch("id is not a string");
+            return new Batch(sentences.toArray(new String[0]), subwords, id);
         }
 
         /** Reads the members of the event. Of several with one name the last one counts. */
@@ -65,6 +73,8 @@ final class Batch {
                     readSentences();
                 } else if (name.equals("operator")) {
                     readOperator();
+                } else if (name.equals("id")) {
+                    readId();
                 } else {
                     skipValue();
                 }
@@ -99,6 +109,14 @@ final class Batch {
                 operator = null;
                 skipValue();
             }
+        }
+
+        private void readId() {
+            hasId = true;
+            int start = at;
+            boolean isString = json[at] == '"';
+            skipValue();
+            id = isString ? Arrays.copyOfRange(json, start, at) : null;
         }
 
         private void skipValue() {

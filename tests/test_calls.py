@@ -1,0 +1,75 @@
+"""Calls in flight: whose answer is it?"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import orjson
+import pytest
+
+from flink_job.offload.batch import Batch, Passage
+from flink_job.offload.calls import Calls, Landed
+from flink_job.offload.client import Answer, Report
+from flink_job.tokenizer import Tokenize
+
+
+class Function:
+    """Answers right, but for what `answer` makes of (the right answer, the one before it)."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+        self._before: dict[str, Any] = {"tokens": ["x"], "id": "another"}
+        self.events: list[dict[str, Any]] = []
+
+    def invoke(self, function: str, event: bytes, *, tail: bool) -> Answer:
+        asked = json.loads(event)
+        self.events.append(asked)
+        right = {"tokens": [x.lower() for x in asked["sentences"]], "id": asked["id"]}
+        answer, self._before = self._answer(right, self._before), right
+        return Answer(answer, 1.0, Report())
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def call(client: Any, *sentences: str) -> list[Landed]:
+    """What comes of a call for each of these sentences, one after the other."""
+    flatmap = Tokenize("words")
+    flatmap.open()
+    calls = Calls(client, "f", flatmap, subtask=0, timeout_ms=5000, tail_every=1)
+    landed: list[Landed] = []
+    for number, sentence in enumerate(sentences):
+        batch = Batch(number, 1, orjson.dumps([sentence]))
+        calls.send(0, [(batch, Passage("local", 0, taken_at_ms=0.0))])
+        while calls.has_flights(0):
+            landed += calls.landed(0)
+            time.sleep(0.001)
+    calls.close()
+    return landed
+
+
+def test_each_call_has_an_id_of_its_own_whoever_makes_it() -> None:
+    client = Function(lambda right, before: right)
+    landed = [*call(client, "A", "B"), *call(client, "A", "B")]
+    assert [x.results for x in landed] == [[["a"]], [["b"]]] * 2
+    assert len({event["id"] for event in client.events}) == 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda right, before: before,
+        lambda right, before: {"tokens": right["tokens"]},
+        lambda right, before: {**right, "id": None},
+        lambda right, before: {**right, "id": [right["id"]]},
+        lambda right, before: {**right, "id": right["id"] + "0"},
+    ],
+    ids=["another's", "nobody's", "null", "a list", "a longer id"],
+)
+def test_an_answer_to_another_event_is_a_failed_call(answer: Any) -> None:
+    for landed in call(Function(answer), "A", "B"):
+        assert landed.results is None
+        assert landed.call.outcome == "failed"
+        assert landed.call.failure == "WrongAnswer: the answer is to another event"
