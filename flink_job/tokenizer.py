@@ -67,7 +67,9 @@ class Tokenize(Flatmap):
             raise ValueError("an entry of tokens is not a string")
         if any("\n" in entry for entry in tokens):
             raise ValueError("an entry of tokens holds a line break")
-        if answer.get("id") != id:
+        if "id" not in answer:
+            raise ValueError("the answer has no id: build or deploy the function anew")
+        if answer["id"] != id:
             raise ValueError("the answer is to another event")
         return tokens
 
