@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from bench.cli import calls, jobs, looking, reports, services
+from bench.cli import calls, jobs, looking, reports, services, worth
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -27,6 +27,7 @@ for _command in (
     jobs.surge,
     jobs.breakpoint,
     jobs.sweep,
+    worth.worth,
     services.serve,
     services.aws,
     reports.report,

@@ -94,6 +94,16 @@ def of_job(target: Target, planned: Sequence[Surge], sizes: int) -> Expected:
     return expected
 
 
+def of_saturated(target: Target, planned: Sequence[Surge], seconds: float) -> Expected:
+    """Of saturated jobs, each with as many calls in flight as may be for so long."""
+    expected = Expected()
+    for one in planned:
+        if one.language:
+            memory_mb = _memory_mb(target, one.language, ())
+            expected += Expected.in_flight(one.max_in_flight, seconds, memory_mb)
+    return expected
+
+
 def _memory_mb(target: Target, language: str, memories_mb: Sequence[int]) -> float:
     """The mean memory of a language's function over the sizes it is measured with."""
     sizes = memories_mb or (target.memory_mb.get(language, 0),)

@@ -104,6 +104,10 @@ class Worker:
             return None
         return sum(group.throttled_s() for group in self._held.values() if group)
 
+    def cpu_s(self) -> float:
+        """CPU time that the processes held now have used since they began."""
+        return sum(map(_cpu_s, self._held))
+
     def _hold(self, pid: int) -> None:
         if self._groups is None or self.cpus is None:
             self._held[pid] = None

@@ -1,7 +1,7 @@
 """What the worker can do: the job, saturated until its throughput is steady.
 
 A source far above any capacity keeps the flatmap's input full. Throughput is read from the
-flatmap's own counter, in windows. It is steady when the last `_STEADY` windows, which the JVM's
+flatmap's own counter, in windows. It is steady when the last `STEADY` windows, which the JVM's
 warm-up is not in any more, show no trend: the medians of their halves are within `_TOLERANCE`. The
 capacity is the median of those windows, and their extremes are its interval: of six, the median of
 all windows like them lies between them with a probability of 97 %.
@@ -10,26 +10,32 @@ all windows like them lies between them with a probability of 97 %.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.cluster.flink import Cluster, FlinkError, wait_until
 from bench.cluster.metrics import FETCH_S, vertex_metrics
 from bench.cluster.worker import Worker
-from bench.experiments.drive import Surge, submit
+from bench.experiments.drive import Surge, start, submit
 from bench.facts.records import Run
+from bench.lambdas.target import Target
 from bench.steering.controller import Controller
-from flink_job import clock
 
 # Sentences/s: more than the job can take with any operator.
 _FLOOD_PER_S = 120_000.0
 _WINDOW_S = 1.5
-_STEADY, _TOLERANCE = 6, 0.07
-_FIRST_WINDOWS, _MOST_WINDOWS = 4, 20
+STEADY, _TOLERANCE = 6, 0.07
+FIRST_WINDOWS, _MOST_WINDOWS = 4, 20
 _MOST_S = 60.0
-_CONNECT_TIMEOUT_S = 90.0
+_METRICS_TIMEOUT_S = 90.0
+_FETCH_AT_MOST_S = 1.0
+_DONE_HERE = "localRecords"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,16 @@ class Capacity:
     per_s: float
     low_per_s: float
     high_per_s: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """The flatmap's counters, summed over its subtasks, and the CPU time of the worker, at a
+    moment. Of two looks the differences say what happened between them."""
+
+    at_s: float
+    counted: Mapping[str, float]
+    cpu_s: float
 
 
 def measure(run: Run, cluster: Cluster, worker: Worker, like: Surge, when: str) -> Capacity:
@@ -51,27 +67,12 @@ def measure(run: Run, cluster: Cluster, worker: Worker, like: Surge, when: str) 
         FlinkError: the job does not run, or nothing comes through.
     """
     began_s = time.monotonic()
-    saturated = replace(
-        like, method="none", language=None, shape=f"constant:base={_FLOOD_PER_S:g}", length_s=120.0
-    )
+    alone = replace(like, method="none", language=None)
     name = f"calibration-{when}-{like.operator}-{like.words_per_sentence}-{like.batch_size}"
-    output = run.folder / "output" / name
-    with Controller() as controller:
-        cluster.wait_for_slots(saturated.slots)
-        job = submit(cluster, saturated.job_settings(None, controller, str(output.resolve())))
-        try:
-            wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
-            wait_until(
-                lambda: bool(controller.connected()), _CONNECT_TIMEOUT_S, "the source to connect"
-            )
-            wait_until(lambda: worker.hold(job), _CONNECT_TIMEOUT_S, "the worker to be known")
-            controller.publish(job={"start_at_s": clock.now_s()})
-            windows = _windows(cluster, job)
-        finally:
-            with suppress(FlinkError):
-                cluster.cancel(job)
-        wait_until(lambda: cluster.state(job) == "CANCELED", 60, "the calibration to end")
-    steady = windows[-_STEADY:]
+    with saturated(cluster, worker, alone, run.folder / "output" / name) as job:
+        looks = watch(cluster, worker, job, [_DONE_HERE])
+    windows = per_s(looks, [_DONE_HERE])
+    steady = windows[-STEADY:]
     capacity = Capacity(*(x / like.parallelism for x in (median(steady), min(steady), max(steady))))
     run.write(
         "capacity",
@@ -91,57 +92,118 @@ def measure(run: Run, cluster: Cluster, worker: Worker, like: Surge, when: str) 
     return capacity
 
 
-def is_steady(windows: list[float]) -> bool:
+def is_steady(windows: Sequence[float]) -> bool:
     """Whether the last windows show no trend."""
-    last = windows[-_STEADY:]
-    if len(windows) < _FIRST_WINDOWS + _STEADY:
+    last = windows[-STEADY:]
+    if len(windows) < FIRST_WINDOWS + STEADY:
         return False
-    half = _STEADY // 2
+    half = STEADY // 2
     before, after = median(last[:half]), median(last[half:])
     return abs(after - before) <= _TOLERANCE * after
 
 
-def _windows(cluster: Cluster, job: str) -> list[float]:
-    """Sentences/s of one window after the other, until steady or until there are `_MOST_WINDOWS`.
+@contextmanager
+def saturated(
+    cluster: Cluster, worker: Worker, like: Surge, output: Path, target: Target | None = None
+) -> Iterator[str]:
+    """The id of a job like `like` that is offered more than it can take, its worker held. It is
+    cancelled at the end.
+
+    Args:
+        output: where its sink writes.
+        target: where its function is, if it calls one.
 
     Raises:
-        FlinkError: the job has failed, or does not come to so many windows in `_MOST_S`.
+        FlinkError: it does not come to run, or to its end.
     """
-    vertices = cluster.rest.vertices(job)
-    vertex = next(id for name, id in vertices.items() if "tokenizer" in name)
-    counter = _counter(cluster, job, vertex)
-    windows: list[float] = []
-    before: tuple[float, float] | None = None
+    flooded = replace(like, shape=f"constant:base={_FLOOD_PER_S:g}", length_s=120.0)
+    with Controller() as controller:
+        cluster.wait_for_slots(flooded.slots)
+        job = submit(cluster, flooded.job_settings(target, controller, str(output.resolve())))
+        try:
+            start(flooded, cluster, worker, controller, job)
+            yield job
+        finally:
+            with suppress(FlinkError):
+                cluster.cancel(job)
+        wait_until(lambda: cluster.state(job) == "CANCELED", 60, "the saturated job to end")
+
+
+def watch(
+    cluster: Cluster,
+    worker: Worker,
+    job: str,
+    names: Sequence[str],
+    most: int = _MOST_WINDOWS,
+) -> list[Look]:
+    """Looks at a saturated job, one window after the other, until what it lets through is steady or
+    there are `most` windows between them.
+
+    Args:
+        names: of the flatmap's counters; those that count sentences that are done, see `done`.
+
+    Raises:
+        FlinkError: the job has failed, or does not come to enough windows in `_MOST_S`.
+    """
+    counted = _counters(cluster, job, names)
+    counting = done(names)
+    looks: list[Look] = []
     until_s = time.monotonic() + _MOST_S
-    while not is_steady(windows) and len(windows) < _MOST_WINDOWS:
+    while True:
         cluster.running(job)  # raises if it has failed
-        # Flink answers with what it had, and then fetches: see `bench.cluster.metrics`.
-        vertex_metrics(cluster.rest, job, vertex, [counter], 8)
-        time.sleep(FETCH_S)
-        taken = sum(vertex_metrics(cluster.rest, job, vertex, [counter], 8).get(counter, []))
-        now_s = time.monotonic()
-        if before is not None and taken > 0:
-            windows.append((taken - before[1]) / (now_s - before[0]))
-        before = (now_s, taken) if taken > 0 else None
-        if now_s > until_s:
-            if len(windows) >= _STEADY:
-                break
+        now = counted()
+        look = Look(time.monotonic(), now, worker.cpu_s())
+        if sum(now.get(name, 0.0) for name in counting) > 0:
+            looks.append(look)
+        windows = per_s(looks, counting)
+        if is_steady(windows) or len(windows) >= most:
+            return looks
+        if look.at_s > until_s:
+            if len(windows) >= STEADY:
+                return looks
             raise FlinkError("the saturated job lets hardly anything through; see its logs")
         time.sleep(_WINDOW_S)
-    return windows
 
 
-def _counter(cluster: Cluster, job: str, vertex: str) -> str:
-    """The full name of the flatmap's counter of records done here."""
-    listed: list[dict[str, Any]] = []
+def done(names: Sequence[str]) -> list[str]:
+    """Of the names of counters those that count sentences that are done, wherever."""
+    return [name for name in names if name in (_DONE_HERE, "calledRecords")]
+
+
+def per_s(looks: Sequence[Look], names: Sequence[str]) -> list[float]:
+    """Of each window, how much the counters have grown a second, together."""
+    return [
+        sum(b.counted.get(name, 0.0) - a.counted.get(name, 0.0) for name in names)
+        / (b.at_s - a.at_s)
+        for a, b in pairwise(looks)
+    ]
+
+
+def _counters(cluster: Cluster, job: str, names: Sequence[str]) -> Callable[[], dict[str, float]]:
+    """Reads the named counters of the flatmap, summed over its subtasks."""
+    vertices = cluster.rest.vertices(job)
+    vertex = next(id for name, id in vertices.items() if "tokenizer" in name)
+    full: dict[str, str] = {}
 
     def known() -> bool:
-        listed[:] = [
-            x
-            for x in cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/metrics")
-            if x["id"].endswith(".localRecords")
-        ]
-        return bool(listed)
+        listed: list[dict[str, Any]] = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/metrics")
+        for metric in listed:
+            name = str(metric["id"]).split(".", 1)[1]
+            if "." in name and (own := name.rsplit(".", 1)[1]) in names:
+                full[own] = name
+        return full.keys() >= set(names)
 
-    wait_until(known, _CONNECT_TIMEOUT_S, "the flatmap's metrics")
-    return str(listed[0]["id"].split(".", 1)[1])
+    wait_until(known, _METRICS_TIMEOUT_S, "the flatmap's metrics")
+
+    def read() -> dict[str, float]:
+        # Flink answers with what it had, and then fetches: see `bench.cluster.metrics`. A worker
+        # that is out of quota takes its time to tell, so what counts is an answer that is new.
+        ask = partial(vertex_metrics, cluster.rest, job, vertex, list(full.values()), 8)
+        old = found = ask()
+        until_s = time.monotonic() + _FETCH_AT_MOST_S
+        while found == old and time.monotonic() < until_s:
+            time.sleep(FETCH_S)
+            found = ask()
+        return {own: sum(found[name]) for own, name in full.items() if name in found}
+
+    return read

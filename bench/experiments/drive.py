@@ -226,7 +226,7 @@ def drive(
     """
     output = run.folder / "output" / surge.name
     shape = parse(surge.shape)
-    with Controller() as controller, _pool(surge, target) as pool:
+    with Controller() as controller, warm_pool(surge, target) as pool:
         settings = surge.job_settings(target, controller, str(output.resolve()))
         run.write(
             "surge",
@@ -244,7 +244,7 @@ def drive(
         job = submit(cluster, settings)
         account: CpuAccount | None = None
         try:
-            start_at_s = _start(surge, cluster, worker, controller, job)
+            start_at_s = start(surge, cluster, worker, controller, job)
             account = CpuAccount(cluster, worker, _usage(target))
             on_start(start_at_s)
 
@@ -304,10 +304,17 @@ def submit(cluster: Cluster, settings: JobSettings) -> str:
         file.unlink()
 
 
-def _start(
+def start(
     surge: Surge, cluster: Cluster, worker: Worker, controller: Controller, job: str
 ) -> float:
-    """Wait until every subtask is there, then give the signal; returns the start, epoch s."""
+    """Wait until every subtask is there and held, then give the signal.
+
+    Returns:
+        the start of the schedule, epoch s.
+
+    Raises:
+        FlinkError: they are not in time, or the job has failed.
+    """
     wait_until(lambda: cluster.running(job), _CONNECT_TIMEOUT_S, "all tasks running")
     callers = surge.parallelism if surge.method in CALLING else 0
     wait_until(
@@ -326,7 +333,7 @@ def _start(
 
 
 @contextmanager
-def _pool(surge: Surge, target: Target | None) -> Iterator[Pool | None]:
+def warm_pool(surge: Surge, target: Target | None) -> Iterator[Pool | None]:
     """The environments of the function that is called, if one is; `warm` of them up."""
     if target is None or surge.language is None:
         yield None

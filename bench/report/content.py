@@ -11,10 +11,21 @@ from bench.report.draw import cpu as cpu_plots
 from bench.report.draw import metrics as metrics_plots
 from bench.report.draw import plots
 from bench.report.draw import sweep as sweep_plots
+from bench.report.draw import worth as worth_plots
 from bench.report.draw.style import Plot
 from bench.report.gather import surges
 from bench.report.gather.evidence import Evidence
-from bench.report.say import answer, breakpoint, compare, languages, metrics, money, relief, sweep
+from bench.report.say import (
+    answer,
+    breakpoint,
+    compare,
+    languages,
+    metrics,
+    money,
+    relief,
+    sweep,
+    worth,
+)
 from bench.report.say.table import Table
 
 T = TypeVar("T")
@@ -90,6 +101,9 @@ def content(e: Evidence) -> Content:
         )
     parts.append(
         Part("Breaking point", plots=breakpoint_plots.plots(e), tables=breakpoint.tables(e))
+    )
+    parts.append(
+        Part("Worth offloading", plots=worth_plots.plots(e), tables=worth.tables(e)),
     )
     parts.append(Part("Sweeps", plots=sweep_plots.plots(e), tables=sweep.tables(e)))
     others = [relief.surge(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
