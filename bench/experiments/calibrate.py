@@ -17,7 +17,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.cluster.flink import Cluster, FlinkError, wait_until
 from bench.cluster.metrics import FETCH_S, vertex_metrics
@@ -26,6 +26,8 @@ from bench.experiments.drive import Surge, start, submit
 from bench.facts.records import Run
 from bench.lambdas.target import Target
 from bench.steering.controller import Controller
+
+T = TypeVar("T")
 
 # Sentences/s: more than the job can take with any operator.
 _FLOOD_PER_S = 120_000.0
@@ -195,15 +197,25 @@ def _counters(cluster: Cluster, job: str, names: Sequence[str]) -> Callable[[], 
 
     wait_until(known, _METRICS_TIMEOUT_S, "the flatmap's metrics")
 
+    ask = partial(vertex_metrics, cluster.rest, job, vertex, list(full.values()), 8)
+
     def read() -> dict[str, float]:
-        # Flink answers with what it had, and then fetches: see `bench.cluster.metrics`. A worker
-        # that is out of quota takes its time to tell, so what counts is an answer that is new.
-        ask = partial(vertex_metrics, cluster.rest, job, vertex, list(full.values()), 8)
-        old = found = ask()
-        until_s = time.monotonic() + _FETCH_AT_MOST_S
-        while found == old and time.monotonic() < until_s:
-            time.sleep(FETCH_S)
-            found = ask()
+        found = fresh(ask)
         return {own: sum(found[name]) for own, name in full.items() if name in found}
 
     return read
+
+
+def fresh(ask: Callable[[], T]) -> T:
+    """An answer of Flink's that is not the one it had.
+
+    It answers with what it had, and then fetches: see `bench.cluster.metrics`. A worker that is out
+    of quota takes its time to tell; an answer taken for new before that makes one window look
+    empty, and the next one twice as full.
+    """
+    old = now = ask()
+    until_s = time.monotonic() + _FETCH_AT_MOST_S
+    while now == old and time.monotonic() < until_s:
+        time.sleep(FETCH_S)
+        now = ask()
+    return now

@@ -31,6 +31,7 @@ from bench.report.say import (
     money,
     relief,
     sweep,
+    worth,
 )
 from bench.report.say.table import Table
 
@@ -41,7 +42,7 @@ NAMES = (
     "three", "picture", "answer", "pooled", "methods", "surge", "bursts", "cost-surge", "cost",
     "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall", "warm-up", "aa", "cpu",
     "capacity", "metrics", "failures", "breakpoint-edge", "breakpoint-steps", "breakpoint-metrics",
-    "breakpoint-push",
+    "breakpoint-push", "worth",
 )  # fmt: skip
 _MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -58,6 +59,7 @@ def made_of(folders: Sequence[Path]) -> tuple[dict[str, str], Plot | None]:
         *compare.tables(e),
         *breakpoint.tables(e),
         *sweep.tables(e),
+        *worth.tables(e),
         languages.cold_by_text(e),
         languages.cold_by_memory(e),
         languages.wall(e),

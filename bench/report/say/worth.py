@@ -253,8 +253,12 @@ def _verdict(lines: Sequence[Expected], one: Own) -> str:
         )
     first = min(enough, key=lambda x: x.batch_size)
     sure = cost.most is None or one.us > cost.most
+    larger = (
+        ""
+        if best is first
+        else f"; the most relief have calls of {best.batch_size:,} ({number(best.relief)}×)"
+    )
     return (
         f"**{'Worth it' if sure else 'Probably worth it'}**: calls of {first.batch_size:,} records "
-        f"are enough for the surge ({number(first.relief)}×); the most relief have calls of "
-        f"{best.batch_size:,} ({number(best.relief)}×)."
+        f"are enough for the surge ({number(first.relief)}×){larger}."
     )
