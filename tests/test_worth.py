@@ -252,6 +252,12 @@ def test_a_surge_needs_the_share_that_leaves_the_worker_what_it_can_do(
     assert middle.in_flight == pytest.approx(middle.calls_per_s * 0.05 * 1.5)
 
 
+def test_more_calls_in_flight_than_were_measured_are_said_to_be_so(measured: Evidence) -> None:
+    table = say.own(measured, Own(20_000.0, 300.0, "java", factor=40.0))
+    assert table is not None
+    assert "calls in flight, measured were 8 at most" in table.note
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -54,15 +54,18 @@ class Point:
 
     @property
     def called_us(self) -> Estimate | None:
-        """C: CPU of a sentence that is called for, way included; median, lowest and highest of the
-        windows; None where too few were."""
+        """C: CPU of a sentence that is called for, way included: over all windows, and the lowest
+        and highest of them; None where too few were."""
         share = float(self.called["share_called"])
         windows = list(self.called["windows_cpu_us"])
         if share < _LEAST_CALLED or not windows:
             return None
         here_us = float(self.here["worker_cpu_us"])
-        us = [max(0.0, (w - (1 - share) * here_us) / share) for w in windows]
-        return Estimate(median(us), n=len(us), least=min(us), most=max(us))
+        value, *each = (
+            max(0.0, (us - (1 - share) * here_us) / share)
+            for us in (float(self.called["worker_cpu_us"]), *windows)
+        )
+        return Estimate(value, n=len(each), least=min(each), most=max(each))
 
     @property
     def break_even_us(self) -> Estimate | None:
@@ -206,8 +209,13 @@ def _expected(found: Sequence[Point], own: Own) -> Expected:
         needed = (1 - _UTILISATION / own.factor) / (1 - 1 / relief)
         share = max(0.0, needed) if needed <= 1 else None
     calls_per_s = share * own.factor * per_s / size if share is not None else None
-    # On top of the work: what the calls measured took besides theirs.
-    own_ms = own.us * size / 1000
+    # On top of the work: what the calls measured took besides theirs, inside and outside.
+    inside = [
+        max(0.0, p.called["duration_ms"] - p.weight_us * size / 1000)
+        for p in found
+        if p.called["duration_ms"] is not None
+    ]
+    inside_ms = own.us * size / 1000 + (median(inside) if inside else 0.0)
     beside = [
         p.called["call_ms"] - p.called["duration_ms"]
         for p in found
@@ -218,9 +226,9 @@ def _expected(found: Sequence[Point], own: Own) -> Expected:
         for p in found
         if p.called["call_p99_ms"] is not None and p.called["duration_ms"] is not None
     ]
-    call_ms = own_ms + max(0.0, median(beside)) if beside else None
+    call_ms = inside_ms + max(0.0, median(beside)) if beside else None
     filling_ms = size / (own.factor * per_s) * 1000
-    p99_ms = own_ms + max(0.0, max(tails)) + filling_ms if tails else None
+    p99_ms = inside_ms + max(0.0, max(tails)) + filling_ms if tails else None
     in_flight = calls_per_s * call_ms / 1000 * _HEADROOM if calls_per_s and call_ms else None
     memories = [p.called["memory_mb"] for p in found if p.called["memory_mb"] is not None]
     return Expected(
@@ -232,9 +240,9 @@ def _expected(found: Sequence[Point], own: Own) -> Expected:
         in_flight,
         call_ms,
         p99_ms,
-        float(np.ceil(own_ms)) if memories else None,
+        float(np.ceil(inside_ms)) if inside and memories else None,
         float(memories[0]) if memories else None,
-        _beyond(found, own),
+        _beyond(found, own, in_flight),
     )
 
 
@@ -250,7 +258,7 @@ def _at(bytes_: float, measured: Sequence[tuple[float, float]]) -> float:
     return float(max(0.0, start + slope * bytes_))
 
 
-def _beyond(found: Sequence[Point], own: Own) -> list[str]:
+def _beyond(found: Sequence[Point], own: Own, in_flight: float | None) -> list[str]:
     said = []
     for what, mine, values in (
         ("bytes a record", own.bytes, [p.bytes for p in found]),
@@ -260,4 +268,7 @@ def _beyond(found: Sequence[Point], own: Own) -> list[str]:
         if not 0.95 * low <= mine <= 1.05 * high:
             ends = f"{low:,.0f}" if high < 1.05 * low else f"{low:,.0f} to {high:,.0f}"
             said.append(f"{mine:,.0f} {what}, measured were {ends}")
+    most = max(int(p.called["max_in_flight"]) for p in found)
+    if in_flight is not None and in_flight > most:
+        said.append(f"{np.ceil(in_flight):,.0f} calls in flight, measured were {most} at most")
     return said

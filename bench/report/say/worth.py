@@ -167,6 +167,7 @@ def own(e: Evidence, one: Own) -> Table | None:
     quota = float(found[0].here["worker_cpu"] or 1.0)
     more = max(0.0, quota * (one.factor / _UTILISATION - 1))
     rows = [_row(x) for x in lines]
+    memory = f" of {lines[0].memory_mb:,.0f} MB" if lines[0].memory_mb else ""
     data = pd.DataFrame(
         {
             "batch_size": x.batch_size,
@@ -204,7 +205,8 @@ def own(e: Evidence, one: Own) -> Table | None:
         f"A surge to {number(one.factor)} times what a worker with {number(quota)} CPUs can do. "
         "Relief: throughput of the worker with everything called for ÷ with nothing. Break-even by "
         "the lines through the points measured with that many sentences a call, over bytes. The "
-        "function is taken to need as long for a record as the worker does; a call takes on top "
+        f"function{memory} is taken to need as long for a record as the worker does; a call takes "
+        "on top "
         "what calls took on top here, on a saturated machine, and its network is not AWS's. p99: a "
         "batch filling up, the work, and the slowest hundredth of those calls; the first seconds "
         "of a surge, with cold starts, come on top. "
