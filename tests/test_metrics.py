@@ -453,6 +453,7 @@ class CountingFlink:
                         "calledRecords",
                         "callCpuNs",
                         "calls",
+                        "waitedNs",
                         "callsInFlight",
                         "failedCalls",
                         "throttledCalls",
@@ -476,6 +477,12 @@ class CountingFlink:
         asked = query.removeprefix("?get=").split(",") if query else list(known)
         return [{"id": x, "value": str(known[x])} for x in asked if x in known]
 
+    def pass_time(self, ms: float) -> None:
+        """On the clock of every subtask."""
+        for vertex, subtasks in (("s", 1), ("t", 2)):
+            for subtask in range(subtasks):
+                self.counters[vertex][f"{subtask}.{TIMES[0]}"] += ms
+
     def add(self, subtask: int, **counts: float) -> None:
         for name, count in counts.items():
             self.counters["t"][f"{subtask}.tokenizer.{name}"] += count
@@ -489,6 +496,7 @@ def test_a_sample_says_what_local_work_and_calls_cost_over_all_subtasks() -> Non
     flink = CountingFlink()
     monitor = monitored(flink)
     assert monitor.sample() is None
+    flink.pass_time(500)
     flink.add(0, records=300, localRecords=100, localCpuNs=5_000_000, callsInFlight=2)
     flink.add(1, localRecords=300, localCpuNs=15_000_000, callsInFlight=1)
     flink.add(1, calledRecords=200, callCpuNs=1_000_000, calls=4, throttledCalls=3, lateCalls=1)
@@ -496,7 +504,8 @@ def test_a_sample_says_what_local_work_and_calls_cost_over_all_subtasks() -> Non
     assert sample is not None
     assert sample["local_cpu_us"] == pytest.approx(50)
     assert sample["call_cpu_us"] == pytest.approx(5)
-    assert sample["local_per_s"] / sample["called_per_s"] == pytest.approx(2)
+    assert sample["local_per_s"] == pytest.approx(400 / 0.5)
+    assert sample["called_per_s"] == pytest.approx(200 / 0.5)
     assert sample["calls_per_s"] / sample["called_per_s"] == pytest.approx(4 / 200)
     assert (sample["in_flight"], sample["throttled_calls"], sample["late_calls"]) == (3, 3, 1)
     assert sample["failed_calls"] == 0
@@ -507,8 +516,23 @@ def test_where_nothing_was_done_a_cost_is_absent_and_calls_in_flight_may_fall() 
     monitor = monitored(flink)
     flink.add(0, callsInFlight=8)
     monitor.sample()
+    flink.pass_time(500)
     flink.add(0, callsInFlight=-7)
     sample = monitor.sample()
     assert sample is not None
     assert sample["in_flight"] == 1
     assert sample["local_cpu_us"] is sample["call_cpu_us"] is None
+
+
+def test_rates_go_by_the_clock_of_who_counted_and_no_news_is_no_sample() -> None:
+    flink = CountingFlink()
+    monitor = monitored(flink)
+    monitor.sample()
+    assert monitor.sample() is None, "nothing has been told since"
+    flink.pass_time(2000)
+    flink.add(0, records=1000, localRecords=1000, localCpuNs=1, waitedNs=1_000_000_000)
+    sample = monitor.sample()
+    assert sample is not None
+    assert sample["processed_per_s"] == pytest.approx(500), "although the polls are closer"
+    assert sample["tokenizer_busy"] == pytest.approx(1.0)
+    assert sample["tokenizer_waiting"] == pytest.approx(0.25), "of two subtasks, one half the time"

@@ -242,11 +242,11 @@ def test_the_share_is_what_the_local_tokenizer_cannot_do() -> None:
     """Planned at 90 % of 1,000/s, it takes 900 of 3,600: three quarters go."""
     found = amount(3600, 1000, 0, replace(KNOWS, max_in_flight=1000))
     assert found.share == pytest.approx(0.75)
-    # 27 batches a second, in flight for a call of 50 ms and a local batch of 100, and half as many
+    # 27 batches a second, in flight for a call of 50 ms and a local batch of 100, and twice as many
     # again to spare; a call that is three times as slow needs more.
-    assert found.in_flight == math.ceil(27 * 0.150 * 1.5)
+    assert found.in_flight == math.ceil(27 * 0.150 * 3)
     slow = amount(3600, 1000, 0, replace(KNOWS, max_in_flight=1000), flight_s=0.25)
-    assert slow == replace(found, in_flight=math.ceil(27 * 0.250 * 1.5))
+    assert slow == replace(found, in_flight=math.ceil(27 * 0.250 * 3))
 
 
 def test_what_calls_cost_the_worker_raises_the_share() -> None:

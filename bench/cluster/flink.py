@@ -338,6 +338,9 @@ class Cluster:
             # JDK 17+ hides internals that Flink and the embedded interpreter reach for; the wheel
             # knows which.
             "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} -Djava.io.tmpdir={tmp}",
+            # With the second compiler too, a third of a small worker's quota goes into compiling in
+            # its first minutes, which is all that it lives here.
+            "env.java.opts.taskmanager": "-XX:TieredStopAtLevel=1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": free_port(),
             "jobmanager.bind-host": "127.0.0.1",
@@ -357,8 +360,9 @@ class Cluster:
             "python.execution-mode": "thread",
             # The embedded interpreter does not read .pth files: it gets both folders by name.
             "python.pythonpath": f"{sysconfig.get_path('purelib')}:{ROOT}",
-            # A poll every 250 ms must not read figures that are seconds old.
-            "metrics.fetcher.update-interval": 50,
+            # A poll every 250 ms must not read figures that are seconds old; but each time that
+            # they are fetched costs every process here.
+            "metrics.fetcher.update-interval": 150,
             "web.submit.enable": False,
             "classloader.parent-first-patterns.additional": "pemja.",
             "restart-strategy.type": "fixed-delay",

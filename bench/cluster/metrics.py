@@ -46,6 +46,7 @@ _OWN = (
     "localCpuNs",
     "calledRecords",
     "callCpuNs",
+    "waitedNs",
     "calls",
     "callsInFlight",
     "failedCalls",
@@ -53,6 +54,9 @@ _OWN = (
     "lateCalls",
 )
 _COUNTERS = {f"{role}.{name}" for role in ("source", "tokenizer") for name in ("records", *TIMES)}
+
+# Less than this since the last look is no news.
+_NEWS_S = 0.05
 
 
 @dataclass
@@ -127,15 +131,15 @@ class JobMonitor:
 
         Rates are sentences/s, ratios 0 to 1 (averaged over the subtasks). What the caller of method
         "source" takes counts as processed. `offered_per_s` and `backlog` (sentences) come from the
-        schedule: they are for who reads the record, no policy is told them.
+        schedule: they are for who reads the record, no policy is told them. None too while a vertex
+        has told nothing new.
         """
         self._rest.get(f"/jobs/{self._job}/vertices/{self._source}/metrics?get=0.numRecordsOut")
         time.sleep(FETCH_S)
         at_s = now_s() - self._start_at_s
         source = self._read("source", self._source, 1)
         tokenizer = self._read("tokenizer", self._tokenizer, self._subtasks)
-        if self._caller:
-            self._read("caller", self._caller, self._subtasks)
+        caller = self._read("caller", self._caller, self._subtasks) if self._caller else {}
         taken = sum(
             self._counters[name].total
             for name in ("tokenizer.records", "caller.records")
@@ -147,36 +151,54 @@ class JobMonitor:
             "taken": taken,
             **{name: counter.total for name, counter in self._counters.items()},
         }
-        before, self._before = self._before, now
+        before = self._before
         if before is None or not before.keys() >= _COUNTERS:
+            self._before = now
             return None
-        gap_s = now["at_s"] - before["at_s"]
 
-        def rate(name: str) -> float:
-            return (now[name] - before[name]) / gap_s
+        def since(name: str) -> float:
+            return now.get(name, 0.0) - before.get(name, 0.0)
 
-        def ratio(vertex: str, metric: str, subtasks: int) -> float:
-            return min(1.0, max(0.0, rate(f"{vertex}.{metric}") / 1000 / subtasks))
+        # A TaskManager that is short of CPU answers late, with what it counted earlier. So rates
+        # go by the clock of who counted, which is in the same answer.
+        running = {
+            "source": 1,
+            "tokenizer": len(tokenizer.get(TIMES[0], [0.0])),
+            "caller": len(caller.get(TIMES[0], [0.0])),
+        }
+        clocks_s = {
+            vertex: sum(since(f"{vertex}.{name}") for name in TIMES) / 1000 / subtasks
+            for vertex, subtasks in running.items()
+            if f"{vertex}.{TIMES[0]}" in before
+        }
+        if min(clocks_s.values()) < _NEWS_S:
+            return None
+        self._before = now
 
-        def sum_of(name: str) -> float:
-            """Of tokenizer and caller, what was counted since the last sample."""
-            names = (f"tokenizer.{name}", f"caller.{name}")
-            return sum(now[x] - before[x] for x in names if x in now and x in before)
+        def rate(vertex: str, name: str) -> float:
+            return since(f"{vertex}.{name}") / clocks_s[vertex] if vertex in clocks_s else 0.0
 
-        running = len(tokenizer.get("numRecordsIn", [0]))
+        def both(name: str) -> float:
+            """Of tokenizer and caller, per second."""
+            return rate("tokenizer", name) + rate("caller", name)
+
+        def ratio(vertex: str, metric: str) -> float:
+            return min(1.0, max(0.0, rate(vertex, metric) / 1000 / running[vertex]))
+
         return {
             "at_ms": at_s * 1000,
-            "offered_per_s": rate("due"),
-            "emitted_per_s": rate("source.records"),
-            "processed_per_s": rate("taken"),
+            "offered_per_s": since("due") / since("at_s"),
+            "emitted_per_s": rate("source", "records"),
+            "processed_per_s": both("records"),
             "backlog": max(0.0, now["due"] - taken),
-            "source_busy": ratio("source", "accumulateBusyTimeMs", 1),
-            "source_idle": ratio("source", "accumulateIdleTimeMs", 1),
-            "source_backpressured": ratio("source", "accumulateBackPressuredTimeMs", 1),
-            "tokenizer_busy": ratio("tokenizer", "accumulateBusyTimeMs", running),
-            "tokenizer_idle": ratio("tokenizer", "accumulateIdleTimeMs", running),
-            "tokenizer_backpressured": ratio("tokenizer", "accumulateBackPressuredTimeMs", running),
-            **self._of_calls(sum_of, gap_s),
+            "source_busy": ratio("source", "accumulateBusyTimeMs"),
+            "source_idle": ratio("source", "accumulateIdleTimeMs"),
+            "source_backpressured": ratio("source", "accumulateBackPressuredTimeMs"),
+            "tokenizer_busy": ratio("tokenizer", "accumulateBusyTimeMs"),
+            "tokenizer_idle": ratio("tokenizer", "accumulateIdleTimeMs"),
+            "tokenizer_backpressured": ratio("tokenizer", "accumulateBackPressuredTimeMs"),
+            **self._of_calls(both, lambda x: since(f"tokenizer.{x}") + since(f"caller.{x}")),
+            "tokenizer_waiting": rate("tokenizer", "waitedNs") / 1e9 / running["tokenizer"],
             "gauges": {
                 f"{vertex}.{name}": sum(values) / len(values)
                 for vertex, found in (("source", source), ("tokenizer", tokenizer))
@@ -185,18 +207,20 @@ class JobMonitor:
             },
         }
 
-    def _of_calls(self, since: Callable[[str], float], gap_s: float) -> dict[str, Any]:
+    def _of_calls(
+        self, rate: Callable[[str], float], since: Callable[[str], float]
+    ) -> dict[str, Any]:
         """What the operators say of local work and of calls; absent where they do not count it."""
         found: dict[str, Any] = {}
         if "tokenizer.localRecords" in self._counters:
             local = since("localRecords")
-            found["local_per_s"] = local / gap_s
+            found["local_per_s"] = rate("localRecords")
             found["local_cpu_us"] = since("localCpuNs") / 1000 / local if local else None
         if "tokenizer.calls" in self._counters:
             called = since("calledRecords")
-            found["called_per_s"] = called / gap_s
+            found["called_per_s"] = rate("calledRecords")
             found["call_cpu_us"] = since("callCpuNs") / 1000 / called if called else None
-            found["calls_per_s"] = since("calls") / gap_s
+            found["calls_per_s"] = rate("calls")
             levels = (self._counters.get(f"{x}.callsInFlight") for x in ("tokenizer", "caller"))
             found["in_flight"] = max(0.0, sum(level.total for level in levels if level))
             found["failed_calls"] = since("failedCalls")

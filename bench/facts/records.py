@@ -232,6 +232,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "tokenizer_busy": "float?",
         "tokenizer_idle": "float?",
         "tokenizer_backpressured": "float?",
+        "tokenizer_waiting": "float?",
         "local_per_s": "float?",
         "local_cpu_us": "float?",
         "called_per_s": "float?",

@@ -20,6 +20,7 @@ class Counters:
     localCpuNs           CPU time of the task's thread for those, sending them downstream included
     calledRecords        whose answers came
     callCpuNs            CPU time for calls and their answers, in whichever thread, likewise
+    waitedNs             waiting for a free call, which Flink counts as busy
     calls, callsInFlight (a level), failedCalls, throttledCalls, lateCalls
 
     CPU time is what `spend` is told to put down to an account, from then until the next word.
@@ -34,6 +35,7 @@ class Counters:
             "local": group.counter("localCpuNs"),
             "calls": group.counter("callCpuNs"),
         }
+        self._waited_ns = group.counter("waitedNs")
         self._calls = group.counter("calls")
         self._in_flight = group.counter("callsInFlight")
         self._failed = group.counter("failedCalls")
@@ -63,6 +65,10 @@ class Counters:
         if in_flight != self._was_in_flight:
             self._in_flight.inc(in_flight - self._was_in_flight)
             self._was_in_flight = in_flight
+
+    def waited(self, seconds: float) -> None:
+        """So long was waited for a free call."""
+        self._waited_ns.inc(int(seconds * 1e9))
 
     def sent(self) -> None:
         """One more call."""

@@ -325,17 +325,23 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
         Pointless while environments are brought up: after a wait in vain there is no other before
         an answer has come.
         """
-        give_up_s = time.monotonic() + patience_s
+        began_s = time.monotonic()
+        slept_s = 0.0
+        found = True
         while not self._is_free():
             if self._together.get(lane) and self._may_join(lane, batch):
-                return True
-            if not self._answers_come or time.monotonic() > give_up_s:
-                self._answers_come = False
-                return False
+                break
+            if not self._answers_come or time.monotonic() > began_s + patience_s:
+                found = self._answers_come = False
+                break
             check_cancelled()
+            before_s = time.monotonic()
             time.sleep(_LOOK_S)
+            slept_s += time.monotonic() - before_s
             yield from self._look(lane)
-        return True
+        if slept_s:
+            self._counters.waited(slept_s)
+        return found
 
     def _offload(self, lane: int, batch: Batch) -> None:
         """Send `batch`, or let it wait for company."""

@@ -11,8 +11,9 @@ from bench.steering.policy.model import Settings
 # The local tokenizer is planned a little below its capacity: a queue that is planned to be exactly
 # as fast as its input never gets shorter.
 _LOCAL_UTILISATION = 0.9
-# Calls vary; with only as many in flight as the mean asks for, half of the time one is missing.
-_HEADROOM = 1.5
+# Calls vary, and come in bursts between local batches; with only as many in flight as the mean asks
+# for one is often missing, and the worker waits for it. More than are used cost nothing.
+_HEADROOM, _LEAST_IN_FLIGHT = 3.0, 2
 # Everything would leave nothing to learn the worker's pace from.
 _MOST_SHARE = 0.95
 # More batches in a call must relieve so much more, or the smaller call, which is faster, is taken.
@@ -109,4 +110,4 @@ def amount(
         offload = most
         share = offload / (local - offload * call_cost + offload)
     in_flight = math.ceil(offload / batch / batches * flight_s * _HEADROOM - 1e-9)
-    return Amount(share, min(in_flight, limit), limited, batches)
+    return Amount(share, min(max(in_flight, _LEAST_IN_FLIGHT), limit), limited, batches)

@@ -23,11 +23,11 @@ _WORTH = 0.8
 # What was expected of a share shows after so long. If then less passes than the worker could do
 # alone, or most calls fail, go back; try again later, and each time much later.
 _TIME_TO_SHOW_MS, _NO_LESS_PASSES, _MOST_FAIL = 2000.0, 0.9, 0.5
+# Of a smaller share nothing can be seen in what passes.
+_ENOUGH_TO_SHOW = 0.2
 # What passes says something only while the source waits most of the time.
 _HARD_UP = 0.6
 _REST_MS, _REST_GROWS, _LONGEST_REST_MS = 30_000.0, 2.0, 600_000.0
-# How full the calls are when the operator may be waiting for a free one.
-_FULL = 0.9
 # With `warms_up`: the load from which environments are started, and the growth they are for.
 _WARM_FROM, _WARM_FOR = 0.85, 2.0
 _RISING = 1.05
@@ -96,8 +96,7 @@ class Default(Policy[State]):
         """Take in a sample."""
         gap_s = 0.0 if state.at_ms is None else (sample.at_ms - state.at_ms) / 1000
         share = state.now.share
-        waited = share > 0 and (sample.in_flight or 0.0) >= _FULL * state.now.in_flight
-        learned = learn(state.learned, sample, gap_s, share, waited)
+        learned = learn(state.learned, sample, gap_s, share)
         state = replace(
             state,
             at_ms=sample.at_ms,
@@ -204,7 +203,12 @@ class Default(Policy[State]):
         lost, passes = flights.failed + flights.late, signs.throughput_per_s
         if flights.calls and lost > _MOST_FAIL * flights.calls:
             return f"{lost:.0f} of {flights.calls:.0f} calls failed or came too late"
-        if signs.blocked > _HARD_UP and passes < _NO_LESS_PASSES * (signs.capacity_per_s or 0.0):
+        little = state.now.share < _ENOUGH_TO_SHOW
+        if (
+            not little
+            and signs.blocked > _HARD_UP
+            and passes < _NO_LESS_PASSES * (signs.capacity_per_s or 0.0)
+        ):
             return (
                 f"{passes:,.0f}/s passed with {state.now.share:.0%} to Lambda, fewer than without"
             )

@@ -18,6 +18,8 @@ _CLEARLY_OVER = 0.9
 _TOO_MUCH, _LITTLE_ENOUGH = 1.3, 0.95
 _BUSY = 0.9
 _SOURCE_BLOCKED = 0.3
+# From here on what it emits is no sign of what it would.
+_HELD_UP = 0.05
 # Polls that the demand is averaged over: to leave, and to enter. What is emitted needs two polls:
 # its counters are taken anew every 200 ms, so that a poll every 250 ms counts too little and too
 # much in turn.
@@ -72,7 +74,12 @@ def look(before: Signs, sample: Sample, capacity_per_s: float | None) -> Signs:
     if sample.emitted_per_s is None:
         return before
     blocked = min(sample.source_backpressured or 0.0, _MOST_BLOCKED)
-    demands = (*before._demands, sample.emitted_per_s / (1 - blocked))[-_STEADY_POLLS:]
+    demand = sample.emitted_per_s / (1 - blocked)
+    if blocked > _HELD_UP:
+        # One that is blocked in the midst of a batch emits nothing for a while. What it wanted
+        # before is what it wants until it is let go and says otherwise.
+        demand = max(demand, before.demand_per_s)
+    demands = (*before._demands, demand)[-_STEADY_POLLS:]
     throughputs = (*before._throughputs, sample.processed_per_s or 0.0)[-_STEADY_POLLS:]
     blocks = (*before._blocks, blocked)[-_STEADY_POLLS:]
     signs = replace(

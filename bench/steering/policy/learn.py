@@ -52,7 +52,6 @@ class Learned:
     call_us: float | None = None
     sentences_per_call: float | None = None
     _window: _Window = _Window()
-    _has_waited: bool = False
     _seen: int = 0
     _paces: tuple[float, ...] = ()
     _local_us: tuple[float, ...] = ()
@@ -74,21 +73,19 @@ class Learned:
         return cost_us / self.local_us
 
 
-def learn(before: Learned, sample: Sample, gap_s: float, share: float, waited: bool) -> Learned:
+def learn(before: Learned, sample: Sample, gap_s: float, share: float) -> Learned:
     """Take in a sample.
 
     Args:
         gap_s: since the one before.
         share: of the sentences that was offloaded meanwhile.
-        waited: whether the operator may have waited for a free call. That counts as busy, so that
-            nothing about the worker's pace can be learned from it.
     """
     window = _added(before._window, sample, gap_s)
-    known = replace(before, _window=window, _has_waited=before._has_waited or waited)
+    known = replace(before, _window=window)
     enough_s = _FIRST_BUSY_S if before._seen < _FIRST_WINDOWS else _WINDOW_BUSY_S
     if window.busy_s < enough_s or window.processed <= 0:
         return known
-    known = replace(known, _window=_Window(), _has_waited=False, _seen=before._seen + 1)
+    known = replace(known, _window=_Window(), _seen=before._seen + 1)
     if known._seen <= _COLD_WINDOWS:
         return known
     has_cpu = window.local_us + window.call_us > 0
@@ -97,21 +94,22 @@ def learn(before: Learned, sample: Sample, gap_s: float, share: float, waited: b
     if window.called > 0 and window.calls > 0:
         costs = (window.call_us / window.called, window.called / window.calls)
         known = replace(known, _call_us=_with(known._call_us, costs))
-    if not before._has_waited and not waited:
-        if has_cpu:
-            pace = (window.local_us + window.call_us) / window.busy_s
-            known = replace(known, _paces=_with(known._paces, pace))
-        elif share == 0 and sample.local_per_s is None:
-            # Without these counters a sentence is the unit of work.
-            known = replace(known, _paces=_with(known._paces, window.processed / window.busy_s))
+    if has_cpu:
+        pace = (window.local_us + window.call_us) / window.busy_s
+        known = replace(known, _paces=_with(known._paces, pace))
+    elif share == 0 and sample.local_per_s is None:
+        # Without these counters a sentence is the unit of work.
+        known = replace(known, _paces=_with(known._paces, window.processed / window.busy_s))
     return _concluded(known)
 
 
 def _added(window: _Window, sample: Sample, gap_s: float) -> _Window:
     local = (sample.local_per_s or 0.0) * gap_s
     called = (sample.called_per_s or 0.0) * gap_s
+    # Waiting for a free call counts as busy, and says nothing of the worker's pace.
+    busy = max(0.0, (sample.tokenizer_busy or 0.0) - (sample.tokenizer_waiting or 0.0))
     return _Window(
-        busy_s=window.busy_s + (sample.tokenizer_busy or 0.0) * gap_s,
+        busy_s=window.busy_s + busy * gap_s,
         processed=window.processed + (sample.processed_per_s or 0.0) * gap_s,
         local=window.local + local,
         local_us=window.local_us + local * (sample.local_cpu_us or 0.0),

@@ -18,7 +18,8 @@ class Sample:
     those fields that every job has. What only the schedule knows, has no place in it.
 
     Rates are sentences/s, ratios 0..1, all differenced from cumulative counters since the last
-    sample. None is unknown.
+    sample. None is unknown. `tokenizer_waiting` is the part of being busy in which the operator
+    only waited for a free call.
     """
 
     at_ms: float
@@ -30,6 +31,7 @@ class Sample:
     tokenizer_busy: float | None = None
     tokenizer_idle: float | None = None
     tokenizer_backpressured: float | None = None
+    tokenizer_waiting: float | None = None
     local_per_s: float | None = None
     local_cpu_us: float | None = None
     called_per_s: float | None = None
