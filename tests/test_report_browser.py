@@ -107,7 +107,7 @@ def test_the_report_in_a_browser(page: Path, tmp_path: Path, width: int, dark: b
     assert seen["loaded"] == []
     assert seen["width"] == width
     assert seen["needed"] <= width  # nothing sticks out to the side
-    assert len(seen["sizes"]) == 7
+    assert len(seen["sizes"]) == 8
     assert all(w > 250 and h > 100 for w, h in seen["sizes"] + seen["drawn"])
     assert all(marks > 5 for marks in seen["marks"])
     assert seen["smallest_text"] >= 9

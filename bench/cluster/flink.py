@@ -366,7 +366,9 @@ class Cluster:
             "web.submit.enable": False,
             "classloader.parent-first-patterns.additional": "pemja.",
             "restart-strategy.type": "fixed-delay",
-            "restart-strategy.fixed-delay.attempts": 3,
+            # A TaskManager that was killed is deployed to until its heartbeat is missed: after
+            # 50 s, unless Flink is told otherwise. So many attempts are no sign of a broken job.
+            "restart-strategy.fixed-delay.attempts": 60,
             "restart-strategy.fixed-delay.delay": "1 s",
             **self._settings,
         }

@@ -29,8 +29,9 @@ from bench.steering.controller import Controller
 
 T = TypeVar("T")
 
-# Sentences/s: more than the job can take with any operator.
-_FLOOD_PER_S = 120_000.0
+# Words/s: more than a core can take. Not more than needed, since the source plans its batches
+# ahead, in the time in which the worker is to get warm.
+_FLOOD_WORDS_PER_S = {"words": 2_000_000.0, "subwords": 500_000.0}
 _WINDOW_S = 1.5
 STEADY, _TOLERANCE = 6, 0.07
 FIRST_WINDOWS, _MOST_WINDOWS = 4, 20
@@ -119,7 +120,8 @@ def saturated(
     Raises:
         FlinkError: it does not come to run, or to its end.
     """
-    flooded = replace(like, shape=f"constant:base={_FLOOD_PER_S:g}", length_s=120.0)
+    flood_per_s = _FLOOD_WORDS_PER_S[like.operator] / like.words_per_sentence
+    flooded = replace(like, shape=f"constant:base={flood_per_s:g}", length_s=90.0)
     with Controller() as controller:
         cluster.wait_for_slots(flooded.slots)
         job = submit(cluster, flooded.job_settings(target, controller, str(output.resolve())))
