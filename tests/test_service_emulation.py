@@ -224,11 +224,11 @@ def test_a_hundred_calls_in_flight_keep_their_own_times_and_cost_no_cpu() -> Non
             least_cpu_s = min(least_cpu_s, cpu_s)
             found = percentiles(shortest)
             off = {p: abs(found[p] / said[p] - 1) for p in POINTS}
-            if max(off.values()) < 0.1 and misplaced_ms < 3:
+            if max(off.values()) < 0.1 and misplaced_ms < 5:
                 break
     assert max(off.values()) < 0.1, f"quantiles off by a share of {off}"
     assert all(a > b - 1 for a, b in zip(shortest, expected, strict=True)), "none is too short"
-    assert misplaced_ms < 3, "who has less to wait is answered sooner"
+    assert misplaced_ms < 5, "who has less to wait is answered sooner"
     assert least_cpu_s < 0.1, "1 ms a call, its handling included"
 
 

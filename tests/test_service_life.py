@@ -238,11 +238,15 @@ def test_without_mounts_an_environment_has_its_tmp_by_tmpdir(
 
 
 def test_code_in_tmp_runs_although_tmp_is_its_own(tmp_path: Path) -> None:
-    shutil.copytree(TEMPLATE.parent, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    shutil.copytree(TEMPLATE.parent, copy)
+    one = {"CodeUri": "python", "Handler": "obedient.handler", "Runtime": "python3.11"}
+    function = {"Type": "AWS::Serverless::Function", "Properties": one}
+    (copy / "template.yaml").write_text(json.dumps({"Resources": {"Elsewhere": function}}))
     assert tmp_path.is_relative_to("/tmp")
-    with serving(f"--template={tmp_path}/copy/template.yaml") as (_, url):
-        assert call(url, {"write": "file"})["calls"] == 1
-        assert call(url)["calls"] == 2
+    with serving(f"--template={copy}/template.yaml") as (_, url):
+        assert call(url, {"write": "file"}, "Elsewhere")["calls"] == 1
+        assert call(url, {}, "Elsewhere")["calls"] == 2
     assert not list(Path("/tmp").glob("file"))
 
 
@@ -354,14 +358,15 @@ def test_a_failure_after_the_fork_leaves_no_process(monkeypatch: pytest.MonkeyPa
     assert not control_groups(os.getpid())
 
 
-def test_it_stays_under_80_mb() -> None:
+def test_it_stays_under_150_mb() -> None:
+    """SAM CLI's own template reader, which it imports, takes half of that."""
     with serving() as (process, url):
         call(url, {"text": "x" * 6_000_000})
         call(url, {"sentences": ["a sentence of some words"] * 200_000})
         for _ in range(100):
             call(url, {"sentences": ["a sentence of some words"] * 100})
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-        assert peak and int(peak[1]) < 80 * 1024
+        assert peak and int(peak[1]) < 150 * 1024
 
 
 def test_an_environment_has_the_cpu_share_of_its_memory_size() -> None:
