@@ -8,8 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import psutil
 import pytest
@@ -27,14 +26,10 @@ class Running:
 
     def __init__(self, *pids: int) -> None:
         self.pids = list(pids)
-        self.rest = SimpleNamespace(vertices=lambda job: {"tokenizer": "v"}, get=self._get)
 
-    def _get(self, path: str) -> dict[str, Any]:
-        assert path == "/jobs/j/vertices/v/taskmanagers"
-        return {"taskmanagers": [{"taskmanager-id": str(pid)} for pid in self.pids]}
-
-    def task_manager_pid(self, name: str) -> int:
-        return int(name)
+    def task_managers_of(self, job: str, vertex_name: str) -> set[int]:
+        assert (job, vertex_name) == ("j", "tokenizer")
+        return set(self.pids)
 
 
 @pytest.fixture
