@@ -358,15 +358,14 @@ def test_a_failure_after_the_fork_leaves_no_process(monkeypatch: pytest.MonkeyPa
     assert not control_groups(os.getpid())
 
 
-def test_it_stays_under_150_mb() -> None:
-    """SAM CLI's own template reader, which it imports, takes half of that."""
+def test_it_stays_under_80_mb() -> None:
     with serving() as (process, url):
         call(url, {"text": "x" * 6_000_000})
         call(url, {"sentences": ["a sentence of some words"] * 200_000})
         for _ in range(100):
             call(url, {"sentences": ["a sentence of some words"] * 100})
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-        assert peak and int(peak[1]) < 150 * 1024
+        assert peak and int(peak[1]) < 80 * 1024
 
 
 def test_an_environment_has_the_cpu_share_of_its_memory_size() -> None:

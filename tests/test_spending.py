@@ -9,7 +9,7 @@ import pytest
 from bench.facts.cost import PRICES
 from bench.facts.records import Run
 from bench.lambdas.spending import Expected, Overspent, Spending
-from bench.lambdas.target import Target
+from bench.lambdas.target import Target, TargetError
 
 GB_S = PRICES.gb_second["x86_64"]
 
@@ -74,3 +74,7 @@ def test_a_call_that_tells_no_time_is_counted_and_said(tmp_path: Path) -> None:
     with Run("compute", target=_target(spending), results=tmp_path) as run:
         _call(run, None)
     assert str(spending) == "spent: 1 calls, of which 1 told no time, $0.0000 at list prices"
+
+
+def test_what_goes_on_after_a_targets_failure_ends_with_the_money() -> None:
+    assert not issubclass(Overspent, TargetError)

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.lambdas.local.template import Function, TemplateError, read, read_all
+from bench.lambdas.local.reader import read_here
+from bench.lambdas.local.template import Function, TemplateError, read_all
 from bench.lambdas.target import local_service
 from flink_job.offload.client import CallFailed, LambdaClient
 
@@ -24,7 +25,7 @@ GOOD = """
 def _read(folder: Path, resources: str, head: str = "", **parameters: str) -> dict[str, Function]:
     path = folder / "template.yaml"
     path.write_text(f"{HEAD}{head}Resources:{resources}")
-    return {x.name: x for x in read(path, parameters)}
+    return {x.name: x for x in read_here(path, parameters).functions}
 
 
 def test_a_plain_lambda_function_is_one_too(tmp_path: Path) -> None:

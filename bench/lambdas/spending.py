@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
 from bench.facts.cost import PRICES, Usage
-from bench.lambdas.control import TargetError
 
 # Assumed for the estimate alone, in ms billed: above what any of our functions took with one CPU.
 COLD_MS = 1000.0
@@ -16,8 +17,9 @@ WARM_MS = 50.0
 _SHORTEST_MS = 5.0
 
 
-class Overspent(TargetError):
-    """A run has cost as much as it may."""
+class Overspent(click.ClickException):
+    """A run has cost as much as it may. No failure of a target's: who goes on after one of those
+    must not go on after this."""
 
 
 @dataclass(frozen=True)

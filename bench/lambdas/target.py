@@ -98,7 +98,8 @@ def open_target(
             yield target
         return
     try:
-        functions = {x.language: x.name for x in read(TOKENIZERS)}
+        declared = read(TOKENIZERS)
+        functions = {x.language: x.name for x in declared}
         empties = {x.language: x.name for x in read(EMPTIES)} if EMPTIES.exists() else {}
     except TemplateError as error:
         raise TargetError(str(error)) from error
@@ -120,7 +121,7 @@ def open_target(
             empties=empties,
             aliases=second,
             cpu_share_enforced=status["cpu_share_enforced"],
-            versions=runtimes.told_versions(read(TOKENIZERS)),
+            versions=runtimes.told_versions(declared),
         )
 
 

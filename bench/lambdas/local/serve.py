@@ -60,11 +60,13 @@ def serve(
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(service, port, with_parent, say))
+        empties = read(EMPTIES) if emulation and EMPTIES.exists() else []
+        runner.run(_serve(service, empties, port, with_parent, say))
 
 
 async def _serve(
     open_service: Callable[[], Service],
+    empties: Sequence[Function],
     port: int,
     with_parent: bool,
     say: Callable[[str], object],
@@ -84,7 +86,7 @@ async def _serve(
     listener: Listener | None = None
     try:
         if service.emulation:
-            await _measure_references(service, service.emulation)
+            await _measure_references(service, service.emulation, empties)
         listener = await Listener.open(api.handle, REQUEST_LIMIT_BYTES, port)
         say(f"Lambda API on http://127.0.0.1:{listener.port}")
         for line in _description(service):
@@ -99,11 +101,12 @@ async def _serve(
             listener.close()
 
 
-async def _measure_references(service: Service, emulation: Emulation) -> None:
+async def _measure_references(
+    service: Service, emulation: Emulation, empties: Sequence[Function]
+) -> None:
     """Tell the emulation what the init of a handler that does nothing costs here, where we have one
     in a language that is served."""
     served = {pool.function.language for pool in service.pools.values()}
-    empties = read(EMPTIES) if EMPTIES.exists() else []
     for function in (x for x in empties if x.language in served):
         inits = [await service.init_of(function) for _ in range(_REFERENCE_INITS)]
         known = [x.cpu_ms for x in inits if x.cpu_ms is not None and x.failure is None]

@@ -146,6 +146,7 @@ class Service:
         self._closed = False
         self._in_flight = 0
         self._throttled_s = 0.0  # of environments that have ended
+        self._earlier_s = _children_s()  # of children that were not environments
         self._numbers = itertools.count(1)
         self.started = 0
 
@@ -186,8 +187,7 @@ class Service:
         """What was used so far: CPU seconds of all environments that ever ran, their init and the
         processes that they waited for included; time that their quotas made them wait; CPU seconds
         of this process; environments started, and those that run."""
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        functions_s, throttled_s = ended.ru_utime + ended.ru_stime, self._throttled_s
+        functions_s, throttled_s = _children_s() - self._earlier_s, self._throttled_s
         running = [x for pool in self.pools.values() for x in pool.environments]
         for environment in running:
             functions_s += _cpu_s(environment.pid)
@@ -332,6 +332,12 @@ def _cpu_s(pid: int | None) -> float:
         return sum(psutil.Process(pid).cpu_times()[:4]) if pid else 0.0
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def _children_s() -> float:
+    """CPU seconds of the children that this process has waited for."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
 
 
 def _nothing(_: Environment) -> None:

@@ -1,22 +1,25 @@
-"""Functions as a built SAM template declares them."""
+"""Functions as a built SAM template declares them.
+
+A template is read by a process of its own (`reader`): SAM CLI's libraries, which do it, would take
+more memory than the service that lives on with what was read.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKENIZERS = ROOT / ".aws-sam/build/template.yaml"
 EMPTIES = ROOT / ".aws-sam/empty/template.yaml"
 LANGUAGES = {"python": "python", "nodejs": "node", "java": "java"}
-
-_FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
-_PSEUDO = {"AWS::AccountId": "000000000000", "AWS::Region": "us-east-1"}
 
 
 class TemplateError(Exception):
@@ -49,6 +52,25 @@ class Function:
         return LANGUAGES.get(self.runtime.rstrip("0123456789.x"), "")
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a template has: the names of its parameters, and its functions."""
+
+    parameters: list[str]
+    functions: list[Function]
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Contents:
+        """From what `told` made of it."""
+        functions = [{**x, "task_root": Path(x["task_root"])} for x in told["functions"]]
+        return cls(told["parameters"], [Function(**x) for x in functions])
+
+    def told(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        functions = [{**vars(x), "task_root": str(x.task_root)} for x in self.functions]
+        return {"parameters": self.parameters, "functions": functions}
+
+
 def read_all(
     templates: Sequence[Path] = (),
     aliases: Sequence[str] = (),
@@ -61,20 +83,19 @@ def read_all(
     Args:
         aliases: NEW=EXISTING, a second name for a function.
         memory_mb: of all functions, instead of what the templates say.
-        parameters, variables: see `read`.
+        parameters, variables: see `reader.read_here`.
 
     Raises:
-        TemplateError: see `read`; two functions of one name, an alias of no function here, or a
-            parameter of no template.
+        TemplateError: see `reader.read_here`; two functions of one name, an alias of no function
+            here, or a parameter of no template.
     """
     if not templates:
         templates = [TOKENIZERS, *([EMPTIES] if EMPTIES.exists() else [])]
-    given = dict(parameters or {})
     functions: dict[str, Function] = {}
-    unknown = set(given)
-    for path in templates:
-        unknown -= _content(path).get("Parameters", {}).keys()
-        for function in read(path, given, variables):
+    unknown = set(parameters or {})
+    for contents in _read(templates, parameters, variables):
+        unknown -= set(contents.parameters)
+        for function in contents.functions:
             if function.name in functions:
                 raise TemplateError(
                     f"two functions have the name {function.name}; give one of them another "
@@ -93,62 +114,41 @@ def read_all(
     return [dataclasses.replace(x, memory_mb=memory_mb) for x in functions.values()]
 
 
-def read(
-    path: Path,
-    parameters: Mapping[str, str] | None = None,
-    variables: Mapping[str, Mapping[str, object]] | None = None,
-) -> list[Function]:
-    """The functions of a template and of the templates in it, read as `sam local` reads them:
-    Globals, parameters, conditions, mappings and intrinsic functions resolved, resources standing
-    for themselves. What cannot run here is among them, with its `obstacle`.
-
-    Args:
-        parameters: values for the template's own; others have their defaults.
-        variables: of the environment, by function, instead of those that the template declares;
-            "Parameters" are everyone's.
+def read(path: Path) -> list[Function]:
+    """The functions of one template, and of the templates in it.
 
     Raises:
-        TemplateError: no such file, no template, a parameter without a value, …
+        TemplateError: see `reader.read_here`.
     """
-    from samcli.commands.exceptions import UserException
-    from samcli.lib.intrinsic_resolver.invalid_intrinsic_exception import InvalidIntrinsicException
-    from samcli.lib.providers.sam_function_provider import SamFunctionProvider
-    from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+    [contents] = _read([path])
+    return contents.functions
 
-    content = _content(path)
-    given = dict(parameters or {})
-    for name, parameter in content.get("Parameters", {}).items():
-        if name not in given and "Default" not in parameter:
-            raise TemplateError(
-                f"{path}: the parameter {name} has no default; give it a value: "
-                f"--parameter-overrides {name}=…"
-            )
-    try:
-        stacks, elsewhere = SamLocalStackProvider.get_stacks(
-            template_file=str(path), parameter_overrides={**given, **_PSEUDO}
-        )
-        found = SamFunctionProvider(stacks, ignore_code_extraction_warnings=True).functions
-    except (UserException, InvalidIntrinsicException, ValueError, KeyError) as error:
-        words = str(getattr(error, "message", None) or error)
-        raise TemplateError(f"{path}: {words}") from error
-    functions = [_function(x, variables or {}) for x in found.values()]
-    functions += [
-        Function(x.replace("/", "-"), "", "", path.parent, obstacle="its template is not on disk")
-        for x in elsewhere
-    ]
-    for stack in stacks:
-        for name, resource in stack.resources.items():
-            full = f"{stack.stack_path}/{name}".lstrip("/")
-            if resource.get("Type") in _FUNCTIONS and full not in found:
-                functions.append(
-                    Function(name, "", "", path.parent, obstacle="its code is not on disk")
-                )
-    names = [x.name for x in functions]
-    if twice := next((x for x in names if names.count(x) > 1), None):
-        raise TemplateError(
-            f"{path}: two functions have the name {twice}; give one of them another FunctionName"
-        )
-    return functions
+
+def _read(
+    templates: Sequence[Path],
+    parameters: Mapping[str, str] | None = None,
+    variables: Mapping[str, Mapping[str, object]] | None = None,
+) -> list[Contents]:
+    """What is in each of several templates, which one process reads."""
+    asked = {
+        "templates": [str(path) for path in templates],
+        "parameters": dict(parameters or {}),
+        "variables": dict(variables or {}),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.lambdas.local.reader"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # it imports what we would
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"its reader ended with {done.returncode}"]
+        raise TemplateError(f"{', '.join(asked['templates'])}: {said[-1]}")
+    told = json.loads(done.stdout)
+    if "error" in told:
+        raise TemplateError(told["error"])
+    return [Contents.of(x) for x in told["templates"]]
 
 
 def obstacle(runtime: str, package: str = "Zip", layers: object = None) -> str | None:
@@ -160,104 +160,6 @@ def obstacle(runtime: str, package: str = "Zip", layers: object = None) -> str |
     if layers:
         return "it uses layers, which are not laid over the code here"
     return None
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """A template as it is written.
-
-    Raises:
-        TemplateError: no such file, or no template.
-    """
-    from samcli.yamlhelper import yaml_parse
-
-    try:
-        content = yaml_parse(path.read_text())
-    except FileNotFoundError:
-        raise TemplateError(f"{path} is missing; bring it with: make setup") from None
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        raise TemplateError(f"{path} is no template: {error}") from error
-    if not isinstance(content, dict):
-        raise TemplateError(f"{path} is no template: it has no Resources")
-    if empty := _empty(content):
-        raise TemplateError(f"{path}: {empty} is empty")
-    if not isinstance(content.get("Resources"), dict):
-        raise TemplateError(f"{path} is no template: it has no Resources")
-    for name, resource in content["Resources"].items():
-        if name.startswith("Fn::"):
-            raise TemplateError(
-                f"{path}: Resources.{name}: only AWS expands it; write the resources out"
-            )
-        if not isinstance(resource, dict) or not isinstance(resource.get("Type"), str):
-            raise TemplateError(f"{path}: Resources.{name} has no Type")
-        if not isinstance(resource.get("Properties", {}), dict):
-            raise TemplateError(f"{path}: Resources.{name}.Properties is no map")
-    for section in ("Parameters", "Globals"):
-        for name, value in _map(content.get(section, {}), section, path).items():
-            _map(value, f"{section}.{name}", path)
-    return content
-
-
-def _map(value: Any, where: str, path: Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TemplateError(f"{path}: {where} is no map")
-    return value
-
-
-def _empty(value: Any, where: str = "") -> str | None:
-    """The first key that has no value, as A.B.C."""
-    if value is None:
-        return where
-    inner: Iterable[tuple[object, Any]] = ()
-    if isinstance(value, dict):
-        inner = value.items()
-    elif isinstance(value, list):
-        inner = enumerate(value)
-    for key, below in inner:
-        if found := _empty(below, f"{where}.{key}".lstrip(".")):
-            return found
-    return None
-
-
-def _function(declared: Any, overriding: Mapping[str, Mapping[str, object]]) -> Function:
-    """A function as SAM CLI's provider of functions has it."""
-    logging = declared.logging_config or {}
-    environment = (declared.environment or {}).get("Variables", {})
-    chosen = {**overriding.get("Parameters", {})}
-    for name in (declared.functionname, declared.name, declared.full_path):
-        chosen |= overriding.get(name, {})
-    variables = {key: chosen.get(key, value) for key, value in environment.items()}
-    plain: dict[str, Any] = {
-        "Runtime": declared.runtime or "",
-        "Handler": declared.handler or "",
-        "MemorySize": declared.memory or 128,
-        "Timeout": declared.timeout or 3,
-        **{f"Environment.Variables.{key}": value for key, value in variables.items()},
-    }
-    unresolved = next((x for x, value in plain.items() if isinstance(value, dict | list)), None)
-    if unresolved:
-        why: str | None = f"{unresolved}: cannot resolve {plain[unresolved]!r}"
-    else:
-        why = obstacle(str(plain["Runtime"]), declared.packagetype or "Zip", declared.layers)
-    root = Path(str(declared.codeuri or ".")).resolve()
-    if not why and declared.inlinecode:
-        why = "its code is in the template"
-    if not why and not root.is_dir():
-        why = f"there is no folder {root}; bring it with: sam build"
-    numbers = {key: plain[key] for key in ("MemorySize", "Timeout")}
-    for key, value in numbers.items():
-        if not why and not str(value).isdigit():
-            why = f"{key} is {value!r}, and no number"
-    return Function(
-        name=str(declared.functionname),
-        runtime=str(plain["Runtime"]),
-        handler=str(plain["Handler"]),
-        task_root=root,
-        memory_mb=128 if why else int(numbers["MemorySize"]),
-        timeout_s=3 if why else int(numbers["Timeout"]),
-        log_format=str(logging.get("LogFormat", "Text")),
-        variables={key: text(value) for key, value in variables.items()},
-        obstacle=why,
-    )
 
 
 def text(value: object) -> str:
