@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup test bench perf lint format report clean
+.PHONY: help setup test bench perf faults lint format report clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -31,6 +31,9 @@ format: setup  ## put the Python code into its one format
 PERF := functions.speed bench.perf.calls bench.perf.service bench.perf.offload
 perf: setup  ## what our own code costs, each figure beside its aim; fails if one is missed
 	@missed=0; for what in $(PERF); do $(BIN)/python -m $$what || missed=1; done; exit $$missed
+
+faults: setup  ## break each of some 30 things in the middle of a surge, twice, and say what was lost
+	$(BIN)/bench faults
 
 report: setup  ## tables, plots and one HTML page from the newest runs in results/
 	$(BIN)/bench report

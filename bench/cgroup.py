@@ -120,6 +120,13 @@ class Groups:
         _remove(self.folder)
 
 
+def count() -> int:
+    """Control groups of ours, of all processes, that are there now."""
+    return sum(
+        1 for base, _ in _hierarchies() for own in base.glob(f"{_PREFIX}*") for _ in own.rglob("*/")
+    )
+
+
 def _hierarchies() -> list[tuple[Path, bool]]:
     """Mounted hierarchies that can have a CPU controller, with whether they are v2."""
     found = []

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from bench.cli import calls, jobs, looking, reports, services, worth
+from bench.cli import calls, faults, jobs, looking, reports, services, worth
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,6 +28,8 @@ for _command in (
     jobs.breakpoint,
     jobs.sweep,
     worth.worth,
+    faults.faults,
+    faults.soak,
     services.serve,
     services.aws,
     reports.report,

@@ -51,6 +51,18 @@ def show_made(folder: Path, kind: str) -> None:
     click.echo(f"records: {folder}/records.jsonl")
 
 
+def show_tables(folder: Path, kind: str) -> None:
+    """Print the tables of `kind`, which has no plots."""
+    from importlib import import_module
+
+    from bench.report.gather import evidence
+
+    (e,) = evidence.load([folder])
+    _print(import_module(f"bench.report.say.{kind}").tables(e))
+    _print_noise(e)
+    click.echo(f"records: {folder}/records.jsonl")
+
+
 def show_surges(folder: Path) -> None:
     """Print the tables of the surges in `folder`."""
     from bench.report.gather import evidence, surges

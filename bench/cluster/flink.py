@@ -225,6 +225,22 @@ class Cluster:
             process.wait()
         del self._processes[1 + keep :]
 
+    def bury(self) -> int:
+        """Forget the TaskManagers that have ended, and say how many there were."""
+        dead = [process for process in self._processes[1:] if process.poll() is not None]
+        self._processes = [process for process in self._processes if process not in dead]
+        return len(dead)
+
+    def restart_job_manager(self) -> None:
+        """End the JobManager as a crash would, and start another. What it knew of jobs is lost
+        unless the cluster is highly available; its REST API has the same address."""
+        old = self._processes[0]
+        old.kill()
+        old.wait()
+        self._start("jobmanager")
+        self._processes.insert(0, self._processes.pop())
+        self._processes.remove(old)
+
     def rescale(self, job: str, vertices: tuple[str, ...], parallelism: int) -> None:
         """Let the vertices that bear one of these names have up to `parallelism` subtasks.
 
@@ -375,12 +391,10 @@ class Cluster:
         (conf / "config.yaml").write_text(yaml.safe_dump(options))
 
     def _environment(self) -> dict[str, str]:
+        folders = (self.folder / name for name in ("conf", "log", "tmp"))
         return {
-            **os.environ,
-            "FLINK_CONF_DIR": str(self.folder / "conf"),
+            **flink_environment(*folders),
             "FLINK_LIB_DIR": str(self.folder / "lib"),
-            "FLINK_LOG_DIR": str(self.folder / "log"),
-            "FLINK_PID_DIR": str(self.folder / "tmp"),
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
         }
@@ -398,14 +412,31 @@ class Cluster:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
         self._processes.append(process)
         self._named[name] = process.pid
         return process
 
 
-def _end_with_parent() -> None:
+def flink_environment(conf: Path, log: Path, pids: Path) -> dict[str, str]:
+    """What Flink's scripts go by, besides our own environment."""
+    return {
+        **os.environ,
+        "FLINK_CONF_DIR": str(conf),
+        "FLINK_LOG_DIR": str(log),
+        "FLINK_PID_DIR": str(pids),
+    }
+
+
+def takes_connections(port: int) -> bool:
+    """Whether somebody listens on that port of 127.0.0.1."""
+    with socket.socket() as s:
+        s.settimeout(1)
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def end_with_parent() -> None:
     """In the child: be killed when the harness dies, and do not take its Ctrl-C."""
     os.setpgid(0, 0)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

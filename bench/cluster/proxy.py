@@ -85,10 +85,16 @@ class Proxy:
     Args:
         read: takes the next message off a stream: `http` or `line`.
         upstream: `host:port` or a URL; may be set anew at any time, for connections to come.
+
+    Attributes:
+        changes: makes another request of each that comes; None: it passes as it is.
+        asked: messages that clients have sent so far.
     """
 
     def __init__(self, read: Read, upstream: str = "") -> None:
         self.upstream = upstream
+        self.changes: Callable[[bytes], bytes] | None = None
+        self.asked = 0
         self._read = read
         self._trouble = NONE
         self._links: set[_Link] = set()
@@ -171,10 +177,12 @@ class Proxy:
 
     def _up(self, link: _Link, message: bytes) -> None:
         link.asked_s = time.monotonic()
+        with self._lock:
+            self.asked += 1
         if (says := self._trouble.says) is not None:
             link.client.sendall(says)
         else:
-            link.server.sendall(message)
+            link.server.sendall(self.changes(message) if self.changes else message)
 
     def _down(self, link: _Link, message: bytes) -> None:
         trouble = self._trouble

@@ -213,6 +213,8 @@ def drive(
     policy: Policy[Any] | None,
     progress: Callable[[float], None] = lambda seconds: None,
     on_start: Callable[[float], None] = lambda start_at_s: None,
+    reach: Callable[[JobSettings], JobSettings] = lambda settings: settings,
+    calm_s: float = _CALM_S,
 ) -> ledger.Ledger:
     """Run one surge to its end and record everything about it.
 
@@ -220,6 +222,8 @@ def drive(
         policy: decides whether there is an overload and what to offload; None: nobody decides.
         progress: told the seconds of the schedule that have passed.
         on_start: told when the schedule starts, in epoch seconds.
+        reach: changes what the job is told, such as the way to whom it talks.
+        calm_s: how long a surge goes on, calm, after its end, at least.
 
     Raises:
         SurgeFailed: the job failed, or something was lost, duplicated or wrong.
@@ -227,7 +231,7 @@ def drive(
     output = run.folder / "output" / surge.name
     shape = parse(surge.shape)
     with Controller() as controller, warm_pool(surge, target) as pool:
-        settings = surge.job_settings(target, controller, str(output.resolve()))
+        settings = reach(surge.job_settings(target, controller, str(output.resolve())))
         run.write(
             "surge",
             surge=surge.name,
@@ -251,10 +255,10 @@ def drive(
             def due(t_s: float) -> int:
                 return shape.count(min(t_s, surge.length_s))
 
-            monitor = JobMonitor(cluster.rest, job, due, start_at_s, surge.scaled_to)
+            monitor = JobMonitor(cluster.rest, job, due, start_at_s, settings.max_parallelism)
             relief = _relief(surge, cluster, controller, job, pool)
             watched = _Watched(surge, cluster, worker, controller, job, account)
-            _steer(watched, run, monitor, policy, relief, progress)
+            _steer(watched, run, monitor, policy, relief, progress, calm_s)
             if (state := cluster.state(job)) != "FINISHED":
                 raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
         except BaseException:
@@ -374,6 +378,7 @@ def _steer(
     policy: Policy[Any] | None,
     relief: Relief,
     progress: Callable[[float], None],
+    calm_s: float,
 ) -> None:
     """Poll, decide and act until the job has ended.
 
@@ -383,7 +388,7 @@ def _steer(
     surge, job, cluster = watched.surge, watched.job, watched.cluster
     state = policy.start() if policy else None
     deadline_s = time.monotonic() + surge.length_s + _OVERTIME_S
-    tail = _Tail(surge)
+    tail = _Tail(surge, calm_s)
     # So that polls and surge are in no fixed phase.
     time.sleep(random.Random(f"{surge.seed}/{surge.name}").uniform(0, surge.poll_ms / 1000))
     for _ in poll(surge.poll_ms / 1000):
@@ -417,11 +422,12 @@ def _steer(
 
 
 class _Tail:
-    """Says where the calm tail of a surge may be cut: `_CALM_S` after its end, and not before all
+    """Says where the calm tail of a surge may be cut: `calm_s` after its end, and not before all
     that waited is gone. The schedule is the harness's, so it may look at the backlog by it."""
 
-    def __init__(self, surge: Surge) -> None:
+    def __init__(self, surge: Surge, calm_s: float = _CALM_S) -> None:
         shape = parse(surge.shape)
+        self._calm_s = calm_s
         self._end_s = math.inf if surge.calm_from_s is None else surge.calm_from_s
         # Always on their way: what an open batch and two polls hold.
         calm_per_s = 0.0 if math.isinf(self._end_s) else shape.rate(self._end_s)
@@ -439,7 +445,7 @@ class _Tail:
             return None
         if self._gone_since_s is None:
             self._gone_since_s = now_s
-        if now_s < self._end_s + _CALM_S or now_s < self._gone_since_s + _GONE_S:
+        if now_s < self._end_s + self._calm_s or now_s < self._gone_since_s + _GONE_S:
             return None
         self._is_cut = True
         return float(now_s + _LEAD_S)

@@ -1,0 +1,213 @@
+"""`bench faults` and `bench soak`: what is planned, what is said of the records, and a few real
+faults in the middle of real surges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import main
+from bench.experiments import faults, soak
+from bench.facts.records import Run, read
+from bench.lambdas.target import Target
+from bench.report.gather import evidence
+from bench.report.gather.faults import outcomes
+from bench.report.say import faults as say_faults
+from bench.report.say import soak as say_soak
+from tests import synthetic
+
+Fact = tuple[str, dict[str, Any]]
+
+
+def surge_record(name: str, **fields: Any) -> Fact:
+    return "surge", {
+        "surge": name,
+        "method": "operator",
+        "language": "node",
+        "repetition": 1,
+        "workload": "sentences",
+        "seed": 1,
+        "shape": {"shape": "constant", "base": 100.0},
+        "length_s": 20.0,
+        "batch_size": 50,
+        "linger_ms": 50.0,
+        "parallelism": 1,
+        "max_in_flight": 8,
+        "ordered": False,
+        "environment": "local process",
+        "started_at": "2026-11-22T10:00:00.000+00:00",
+        **fields,
+    }
+
+
+def batch_record(surge: str, number: int, due_ms: float, latency_ms: float) -> Fact:
+    return "batch", {
+        "surge": surge,
+        "batch": number,
+        "first": number * 50,
+        "count": 50,
+        "due_first_ms": due_ms - 50,
+        "due_last_ms": due_ms,
+        "sink_ms": due_ms + latency_ms,
+        "way": "local",
+        "subtask": 0,
+    }
+
+
+def decided(surge: str, at_ms: float, share: float) -> Fact:
+    return "decision", {
+        "surge": surge,
+        "at_ms": at_ms,
+        "overloaded": share > 0,
+        "share": share,
+        "in_flight": 8,
+        "reason": "so",
+        "inputs": {},
+    }
+
+
+def called(surge: str, number: int, sent_ms: float, failure: str | None = None) -> Fact:
+    return "invocation", {
+        "surge": surge,
+        "subtask": 0,
+        "call": number,
+        "batches": 1,
+        "sentences": 50,
+        "sent_ms": sent_ms,
+        "outcome": "failed" if failure else "answered",
+        "failure": failure,
+    }
+
+
+def broken(surge: str, name: str, **fields: Any) -> Fact:
+    fault = next(x for x in faults.FAULTS if x.name == name)
+    return "fault", {
+        "surge": surge,
+        "fault": name,
+        "part": fault.part,
+        "done": fault.done,
+        "deaf": fault.deaf,
+        "from_ms": 5000.0,
+        "until_ms": 9000.0,
+        "restarts": 0,
+        "ok": True,
+        **fields,
+    }
+
+
+def ledger(surge: str, **counts: int) -> Fact:
+    none = {"lost": 0, "duplicated": 0, "wrong": 0, "out_of_order": 0}
+    return "ledger", {"surge": surge, "expected": 1000, "delivered": 1000, **none, **counts}
+
+
+def made(folder: Path, facts: list[Fact]) -> evidence.Evidence:
+    (e,) = evidence.load([synthetic.write(folder / "20261122T100000Z-faults", iter(facts))])
+    return e
+
+
+def test_each_fault_is_planned_as_often_as_asked_in_an_order_of_the_seed() -> None:
+    planned = faults.plan(faults.NAMES, 2, "node", "operator", ordered=False, seed=1)
+    again = faults.plan(faults.NAMES, 2, "node", "operator", ordered=False, seed=1)
+    names = [fault.name for fault, _ in planned]
+    assert names == [fault.name for fault, _ in again]
+    assert sorted(names) == sorted(faults.NAMES * 2)
+    assert names[: len(faults.NAMES)] != list(faults.NAMES)
+    assert len({surge.name for _, surge in planned}) == len(planned)
+
+
+def test_the_time_until_normal_ends_with_the_last_batch_that_was_late(tmp_path: Path) -> None:
+    late = {6000: 1500.0, 7000: 2500.0, 8000: 900.0}
+    facts = [surge_record("a"), ledger("a"), broken("a", "errors"), decided("a", 4000, 0.5)]
+    facts += [batch_record("a", i, i * 1000, late.get(i * 1000, 60.0)) for i in range(20)]
+    facts += [decided("a", 6000, 0.0), decided("a", 9500, 0.4)]
+    facts += [called("a", 1, 5100, "ServiceException"), called("a", 2, 9600)]
+    (outcome,) = outcomes(made(tmp_path, facts))
+    assert (outcome.normal_ms, outcome.worst_ms) == (4500.0, 2500.0)
+    assert (outcome.share_before, outcome.share_least, outcome.share_after) == (0.5, 0.0, 0.4)
+    assert outcome.failed == {"ServiceException": 1}
+    assert outcome.outlived is None
+
+
+def test_a_call_after_the_lease_of_a_silent_controller_is_counted(tmp_path: Path) -> None:
+    facts = [surge_record("a"), ledger("a"), broken("a", "controller-frozen")]
+    facts += [called("a", 1, 6000.0), called("a", 2, 8000.0), called("a", 3, 9500.0)]
+    (outcome,) = outcomes(made(tmp_path, facts))
+    assert outcome.outlived == 1
+
+
+def test_what_is_not_known_is_no_zero(tmp_path: Path) -> None:
+    facts = [surge_record("a"), broken("a", "disk-full", ok=False, error="the job is lost")]
+    facts += [surge_record("b"), broken("b", "frozen", from_ms=None, not_broken="nobody to freeze")]
+    (table,) = say_faults.tables(made(tmp_path, facts))
+    rows = {row[0].partition(":")[0]: row for row in table.rows}
+    assert rows["disk-full"][2] == rows["disk-full"][3] == "—"
+    assert rows["frozen"][1] == "0 of 1"
+    assert "disk-full failed: the job is lost." in table.note
+    assert "frozen not broken: nobody to freeze." in table.note
+
+
+def test_order_is_told_where_it_was_asked_for(tmp_path: Path) -> None:
+    facts = [surge_record("a", ordered=True), ledger("a", out_of_order=3), broken("a", "errors")]
+    (table,) = say_faults.tables(made(tmp_path, facts))
+    assert table.rows[0][table.columns.index("out of order")] == "3"
+
+
+def test_an_unknown_fault_is_refused_with_those_that_there_are() -> None:
+    result = CliRunner().invoke(main, ["faults", "--fault", "earthquake"])
+    assert result.exit_code == 2
+    assert "tokenizer-killed" in result.output
+
+
+def test_a_soak_fits_its_minutes_and_ends_in_calm() -> None:
+    spells = soak.plan(5, ["python", "java"], True, seed=3)
+    assert spells == soak.plan(5, ["python", "java"], True, seed=3)
+    load = soak.shape(spells, 5)
+    assert len(load.rates) == 300 and set(load.rates[-10:]) == {load.base}
+    assert {spell.language for spell in spells} == {"python", "java"}
+    assert any(spell.fault for spell in spells)
+
+
+def held(at_ms: float, memory_mb: float) -> Fact:
+    return "soak", {
+        "surge": "a",
+        "at_ms": at_ms,
+        "role": "worker",
+        "pid": 7,
+        "memory_mb": memory_mb,
+        "threads": 40,
+        "files": 100,
+    }
+
+
+@pytest.mark.parametrize(("grows_mb", "verdict"), [(0.0, "Flat"), (1.0, "Grew")])
+def test_a_soak_names_what_grew(grows_mb: float, verdict: str, tmp_path: Path) -> None:
+    load = {"shape": "trace", "rates": [40.0] * 100, "every": 1.0, "base": 40.0}
+    facts = [surge_record("a", shape=load, length_s=100.0), ledger("a")]
+    facts += [held(s * 1000.0, 700 + grows_mb * s) for s in range(100)]
+    facts += [batch_record("a", s, s * 1000.0, 60.0) for s in range(100)]
+    (table,) = say_soak.tables(made(tmp_path, facts))
+    assert verdict in table.note
+    assert ("worker (memory, MB)" in table.note) == (grows_mb > 0)
+
+
+@pytest.mark.slow
+def test_faults_lose_nothing(target: Target, tmp_path: Path) -> None:
+    names = ("another-answer", "controller-restarted", "tokenizer-killed")
+    planned = faults.plan(names, 1, "node", "operator", ordered=True, seed=1)
+    with Run("faults", target=target, results=tmp_path) as run:
+        faults.measure(target, run, planned, worker_cpu=0.4)
+
+    (e,) = evidence.load([run.folder])
+    of = {outcome.fault: outcome for outcome in outcomes(e)}
+    assert of.keys() == set(names)
+    for outcome in of.values():
+        assert outcome.ok and outcome.broken, outcome
+        assert (outcome.lost, outcome.duplicated, outcome.wrong) == (0, 0, 0)
+        assert outcome.out_of_order == 0
+    assert of["another-answer"].failed.keys() == {"WrongAnswer"}
+    assert of["controller-restarted"].outlived == 0
+    assert of["tokenizer-killed"].restarts
+    assert not [x for x in read(run.folder) if x["kind"] == "fault" and x["error"]]
