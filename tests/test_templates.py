@@ -176,3 +176,23 @@ def test_one_that_cannot_run_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_a_parameter_that_no_template_has_is_refused() -> None:
     with pytest.raises(TemplateError, match="no template has a parameter Nothing"):
         read_all(parameters={"Nothing": "1"})
+
+
+def test_a_function_is_there_if_its_condition_holds(tmp_path: Path) -> None:
+    (tmp_path / "child.yaml").write_text(f"{HEAD}Resources:{GOOD.replace('Good', 'Inner')}")
+    head = (
+        "Parameters: {Stage: {Type: String, Default: dev}}\n"
+        "Conditions:\n  Live: !Equals [!Ref Stage, live]\n  Dev: !Not [{Condition: Live}]\n"
+    )
+    child = "  Child:\n    Type: AWS::Serverless::Application\n    Condition: Live\n"
+    resources = (
+        GOOD.replace("Properties", "Condition: Dev\n    Properties")
+        + GOOD.replace("Good", "Other").replace("Properties", "Condition: Live\n    Properties")
+        + f"{child}    Properties: {{Location: child.yaml}}\n"
+    )
+    assert _read(tmp_path, resources, head).keys() == {"Good"}
+    assert _read(tmp_path, resources, head, Stage="live").keys() == {"Other", "Inner"}
+    with pytest.raises(TemplateError, match="cannot resolve its condition (Dev|Live)"):
+        _read(tmp_path, resources, head.replace("!Ref Stage", "!ImportValue Far"))
+    with pytest.raises(TemplateError, match="cannot resolve its condition (Dev|Live)"):
+        _read(tmp_path, resources)

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from samcli.commands.exceptions import UserException
 from samcli.lib.intrinsic_resolver.invalid_intrinsic_exception import InvalidIntrinsicException
+from samcli.lib.providers.sam_base_provider import SamBaseProvider
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.yamlhelper import yaml_parse
@@ -44,7 +45,8 @@ def read_here(
 ) -> Contents:
     """The functions of a template and of the templates in it, read as `sam local` reads them:
     Globals, parameters, conditions, mappings and intrinsic functions resolved, resources standing
-    for themselves. What cannot run here is among them, with its `obstacle`.
+    for themselves, those that a condition leaves out gone. What cannot run here is among them, with
+    its `obstacle`.
 
     Args:
         parameters: values for the template's own; others have their defaults.
@@ -67,18 +69,23 @@ def read_here(
             template_file=str(path), parameter_overrides={**given, **_PSEUDO}
         )
         found = SamFunctionProvider(stacks, ignore_code_extraction_warnings=True).functions
+        absent = [_full(stack, name) for stack in stacks for name in _left_out(stack)]
     except (UserException, InvalidIntrinsicException, ValueError, KeyError) as error:
         words = str(getattr(error, "message", None) or error)
         raise TemplateError(f"{path}: {words}") from error
-    functions = [_function(x, variables or {}) for x in found.values()]
+
+    def is_there(full: str) -> bool:
+        return not any(full == x or full.startswith(f"{x}/") for x in absent)
+
+    functions = [_function(x, variables or {}) for full, x in found.items() if is_there(full)]
     functions += [
         Function(x.replace("/", "-"), "", "", path.parent, obstacle="its template is not on disk")
-        for x in elsewhere
+        for x in filter(is_there, elsewhere)
     ]
     for stack in stacks:
         for name, resource in stack.resources.items():
-            full = f"{stack.stack_path}/{name}".lstrip("/")
-            if resource.get("Type") in _FUNCTIONS and full not in found:
+            full = _full(stack, name)
+            if resource.get("Type") in _FUNCTIONS and full not in found and is_there(full):
                 functions.append(
                     Function(name, "", "", path.parent, obstacle="its code is not on disk")
                 )
@@ -88,6 +95,38 @@ def read_here(
             f"{path}: two functions have the name {twice}; give one of them another FunctionName"
         )
     return Contents(list(content.get("Parameters", {})), functions)
+
+
+def _full(stack: Any, name: str) -> str:
+    """The path of a resource, as SAM CLI has it: CHILD/RESOURCE."""
+    return f"{stack.stack_path}/{name}".lstrip("/")
+
+
+def _left_out(stack: Any) -> list[str]:
+    """The resources whose condition is false. SAM CLI resolves conditions in `Fn::If` alone, so it
+    is asked for outputs that depend on each.
+
+    Raises:
+        ValueError: a condition is not there, or cannot be resolved.
+    """
+    template = stack.template_dict
+    conditions = template.get("Conditions", {})
+    asked = {
+        "Parameters": template.get("Parameters", {}),
+        "Mappings": template.get("Mappings", {}),
+        "Conditions": conditions,
+        "Outputs": {name: {"Value": {"Fn::If": [name, "in", "out"]}} for name in conditions},
+    }
+    told = SamBaseProvider.get_template(asked, stack.parameters, use_sam_transform=False)["Outputs"]
+    absent = []
+    for name, resource in stack.resources.items():
+        if condition := resource.get("Condition"):
+            value = told.get(condition, {}).get("Value")
+            if value not in ("in", "out"):
+                raise ValueError(f"Resources.{name}: cannot resolve its condition {condition}")
+            if value == "out":
+                absent.append(name)
+    return absent
 
 
 def _content(path: Path) -> dict[str, Any]:
