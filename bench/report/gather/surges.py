@@ -489,7 +489,7 @@ def _by_surge(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     codes, names = pd.factorize(frame["surge"])
     starts = [0, *(np.flatnonzero(np.diff(codes)) + 1), len(codes)]
     if len(starts) - 1 > len(names):
-        return dict(list(frame.groupby("surge", sort=False)))
+        return {str(name): found for name, found in frame.groupby("surge", sort=False)}
     return {name: frame.iloc[a:b] for name, a, b in zip(names, starts, starts[1:], strict=False)}
 
 
