@@ -76,15 +76,16 @@ def test_the_default_relieves_a_surge_nearly_as_well_as_the_oracle() -> None:
 
 
 def test_warming_up_while_the_load_rises_saves_the_cold_start() -> None:
+    """Few sentences meet it: what is in the first calls."""
     shape = Sine(low=1000, high=6000, period=40)
     slow = replace(SETTINGS, profile=replace(SETTINGS.profile, cold_start_ms=2000.0))
 
-    def p99_ms(settings: Settings) -> float:
+    def over_a_second(settings: Settings) -> int:
         rule = policy("default", settings)
         course = simulate(rule, shape, 40, 2000, settings, Noise(load=0.05), seed=0)
-        return float(np.percentile(latencies_ms(course.made, 0, 40), 99))
+        return sum(ms > 1000 for ms in latencies_ms(course.made, 0, 40))
 
-    assert p99_ms(replace(slow, warms_up=True)) < p99_ms(slow)
+    assert over_a_second(replace(slow, warms_up=True)) < 0.7 * over_a_second(slow)
 
 
 def test_the_model_without_offload_is_the_queue_that_arithmetic_says() -> None:
@@ -313,10 +314,12 @@ def test_a_decision_is_explained_in_one_line_with_its_figures() -> None:
     assert "\n" not in before.reason + after.reason
     healthy = run(KNOWS, calm(20))[-1]
     assert healthy == replace(healthy, overloaded=False, share=0.0, in_flight=0)
-    assert healthy.reason == "healthy: 800/s wanted, 1,000/s local, source blocked 0% of the time"
+    figures = "800/s wanted, 1,000/s local, 0 waiting, source blocked 0% of the time"
+    assert healthy.reason == f"healthy: {figures}"
     assert after.overloaded
     assert after.reason.startswith(
-        "overloaded: 4,000/s wanted, 1,000/s local, source blocked 38% of the time; "
+        "overloaded: at least 1,000/s wanted, 1,000/s local, 0 waiting, "
+        "source blocked 38% of the time; "
     )
     assert after.reason.endswith(f"{after.share:.0%} to Lambda in {after.in_flight} calls of 50 ms")
 

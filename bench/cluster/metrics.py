@@ -18,8 +18,8 @@ from bench.cluster.flink import Rest
 from flink_job.clock import now_s
 
 # The JobManager fetches from the TaskManagers only when somebody asks, and answers with what it
-# had. So every poll asks twice, this far apart, and takes the second answer.
-FETCH_S = 0.06
+# had. So every poll asks again, this far apart, until the answer is a new one, and so long at most.
+FETCH_S, _FETCH_AT_MOST_S = 0.04, 0.16
 
 TIMES = ("accumulateBusyTimeMs", "accumulateIdleTimeMs", "accumulateBackPressuredTimeMs")
 GAUGES = (
@@ -134,8 +134,7 @@ class JobMonitor:
         schedule: they are for who reads the record, no policy is told them. None too while a vertex
         has told nothing new.
         """
-        self._rest.get(f"/jobs/{self._job}/vertices/{self._source}/metrics?get=0.numRecordsOut")
-        time.sleep(FETCH_S)
+        self._await_news()
         at_s = now_s() - self._start_at_s
         source = self._read("source", self._source, 1)
         tokenizer = self._read("tokenizer", self._tokenizer, self._subtasks)
@@ -206,6 +205,22 @@ class JobMonitor:
                 if name in GAUGES
             },
         }
+
+    def _await_news(self) -> None:
+        """Have Flink fetch the metrics, and wait until those of the tokenizer have come: its
+        TaskManager, which may be out of quota, is the last to answer."""
+
+        def clock() -> dict[str, list[float]]:
+            return vertex_metrics(
+                self._rest, self._job, self._tokenizer, list(TIMES), self._subtasks
+            )
+
+        until_s = time.monotonic() + _FETCH_AT_MOST_S
+        before = clock()
+        while time.monotonic() < until_s:
+            time.sleep(FETCH_S)
+            if clock() != before:
+                return
 
     def _of_calls(
         self, rate: Callable[[str], float], since: Callable[[str], float]

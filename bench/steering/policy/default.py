@@ -15,9 +15,8 @@ from bench.steering.policy.model import Decision, Policy, Sample, Settings
 # The share that stays as long as the verdict does, so that a load around the capacity does not
 # switch offloading on and off; and a change that is not worth telling every subtask.
 _LEAST_SHARE, _SAME_SHARE = 0.03, 0.03
-# A blocked source hides what it would send. Ask for a little more than the worker can do, and for
-# more with every poll that it is still blocked: what only filled a pause is over by then.
-_FIRST_ASK, _ASK_MORE = 1.5, 1.4
+# A blocked source hides what it would send: then ask for this many times what the worker can do.
+_BLIND_ASK = 4.0
 # A sentence called for must cost so little of one done here. Else the gain is in the noise.
 _WORTH = 0.8
 # What was expected of a share shows after so long. If then less passes than the worker could do
@@ -45,14 +44,13 @@ class Rest:
 @dataclass(frozen=True)
 class State:
     """What the policy remembers: what it saw and learned, what is offloaded and since when without
-    a break, how much was last asked for in units of the capacity, since when environments are being
-    started and whether they are up, and what came of the last try."""
+    a break, since when environments are being started and whether they are up, and what came of the
+    last try."""
 
     flights: Flights
     signs: Signs = field(default_factory=Signs)
     learned: Learned = field(default_factory=Learned)
     now: Amount = NOTHING
-    asks: float = _FIRST_ASK
     offloading_since_ms: float | None = None
     warming_since_ms: float | None = None
     is_warm: bool = False
@@ -82,7 +80,7 @@ class Default(Policy[State]):
         if warm and state.warming_since_ms is None:
             state = replace(state, warming_since_ms=sample.at_ms)
         if not signs.overloaded:
-            state = _stopped(replace(state, asks=_FIRST_ASK))
+            state = _stopped(state)
             note = f"; load rises: warm {warm} environments" if warm else ""
             return state, Decision(False, 0.0, 0, f"healthy: {_figures(signs)}{note}", warm)
         state, what = self._relieve(state, sample.at_ms)
@@ -102,7 +100,7 @@ class Default(Policy[State]):
             at_ms=sample.at_ms,
             learned=learned,
             flights=state.flights.look(sample, gap_s),
-            signs=look(state.signs, sample, learned.capacity_per_s),
+            signs=look(state.signs, sample, gap_s, learned.capacity_per_s),
         )
         # Environments are warm once calls have been out for as long as a cold start takes.
         for since_ms in (state.offloading_since_ms, state.warming_since_ms):
@@ -125,12 +123,11 @@ class Default(Policy[State]):
         refusal = self._too_late(state, at_ms) or self._too_dear(state, cost, batches)
         if refusal is not None:
             return _stopped(state), f"not worth it: {refusal}"
-        asks = state.asks * (_ASK_MORE if signs.is_behind else 1.0)
-        state = replace(state, asks=asks)
+        blind = _BLIND_ASK * signs.capacity_per_s if signs.is_blocked else 0.0
         wanted = amount(
-            min(signs.demand_per_s, asks * signs.capacity_per_s),
+            max(signs.demand_per_s, blind),
             signs.capacity_per_s,
-            0.0,
+            signs.waiting,
             settings,
             call_cost=cost,
             batches=batches,
@@ -258,7 +255,8 @@ def _stopped(state: State) -> State:
 
 def _figures(signs: Signs) -> str:
     capacity = f"{signs.capacity_per_s:,.0f}" if signs.capacity_per_s else "unknown"
+    least = "at least " if signs.is_blocked else ""
     return (
-        f"{signs.demand_per_s:,.0f}/s wanted, {capacity}/s local, "
-        f"source blocked {signs.blocked:.0%} of the time"
+        f"{least}{signs.demand_per_s:,.0f}/s wanted, {capacity}/s local, "
+        f"{signs.waiting:,.0f} waiting, source blocked {signs.blocked:.0%} of the time"
     )

@@ -9,9 +9,14 @@ from bench.steering.policy.model import Sample
 
 # One poll proves nothing: a garbage collection or two batches at once look like a surge in it.
 _POLLS_TO_START = 2
+# Unless so many times more is wanted than can be done, and so many seconds of work wait already: a
+# pause lets work wait, too, but raises no demand.
+_CLEARLY_MORE, _LONG_WAIT_S = 1.15, 0.35
+# So much waits only if more is wanted than is known, or less can be done.
+_TOO_LONG_A_WAIT_S = 0.8
 # Leaving takes longer than entering: offloading a second too long costs some calls, stopping too
 # early brings the queue back. Who has to come back so soon left too early: be patient then.
-_POLLS_TO_STOP, _POLLS_WHEN_WAVERING, _SOON_MS = 6, 40, 20_000.0
+_POLLS_TO_STOP, _POLLS_WHEN_WAVERING, _SOON_MS = 10, 40, 20_000.0
 # How far below the capacity a load is clearly over, whoever wavered before.
 _CLEARLY_OVER = 0.9
 # Between these two loads the verdict stays what it was; a smaller overload blocks the source.
@@ -26,6 +31,8 @@ _HELD_UP = 0.05
 _STEADY_POLLS, _RECENT_POLLS = 8, 2
 # A source that is blocked all the time says nothing about what it would send.
 _MOST_BLOCKED = 0.9
+# A tokenizer that is idle so often has no queue before it.
+_NEVER_IDLE = 0.95
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Signs:
         capacity_per_s: what the tokenizer does when it is busy all the time; None until learned.
         throughput_per_s: sentences/s through the tokenizer, local and offloaded; a mean, too.
         blocked: share of the last polls' time that the source waited for the tokenizer.
+        queued: sentences that the source has emitted and the tokenizer has not taken up.
+        held: sentences that the blocked source would have emitted by now; a reckoning.
         overloaded: the verdict.
         since_ms: since when it has been so; None if it is not.
     """
@@ -48,6 +57,8 @@ class Signs:
     capacity_per_s: float | None = None
     throughput_per_s: float = 0.0
     blocked: float = 0.0
+    queued: float = 0.0
+    held: float = 0.0
     overloaded: bool = False
     since_ms: float | None = None
     _demands: tuple[float, ...] = ()
@@ -64,21 +75,39 @@ class Signs:
         return self.demand_per_s / self.capacity_per_s if self.capacity_per_s else None
 
     @property
-    def is_behind(self) -> bool:
-        """Whether the source has waited, for longer than a pause or a full batch explains."""
-        return self.blocked > _SOURCE_BLOCKED
+    def is_blocked(self) -> bool:
+        """Whether the source waited for the tokenizer in the last poll, for longer than a full
+        batch explains."""
+        return bool(self._blocks) and self._blocks[-1] > _SOURCE_BLOCKED
+
+    @property
+    def waiting(self) -> float:
+        """Sentences that wait for the tokenizer, wherever."""
+        return self.queued + self.held
+
+    @property
+    def wait_s(self) -> float:
+        """How long the tokenizer alone would take for what waits, in s; 0 while that is unknown."""
+        return self.waiting / self.capacity_per_s if self.capacity_per_s else 0.0
 
 
-def look(before: Signs, sample: Sample, capacity_per_s: float | None) -> Signs:
-    """Take in a sample, knowing what the tokenizer can do."""
+def look(before: Signs, sample: Sample, gap_s: float, capacity_per_s: float | None) -> Signs:
+    """Take in a sample, `gap_s` after the one before, knowing what the tokenizer can do."""
     if sample.emitted_per_s is None:
         return before
-    blocked = min(sample.source_backpressured or 0.0, _MOST_BLOCKED)
-    demand = sample.emitted_per_s / (1 - blocked)
+    emitted, blocked = sample.emitted_per_s, min(sample.source_backpressured or 0.0, _MOST_BLOCKED)
+    demand, held = emitted, 0.0
     if blocked > _HELD_UP:
-        # One that is blocked in the midst of a batch emits nothing for a while. What it wanted
-        # before is what it wants until it is let go and says otherwise.
-        demand = max(demand, before.demand_per_s)
+        # It emits less than it wants to, and nothing at all while it is blocked in the midst of a
+        # batch. What it wanted before is what it wants until it is let go and says otherwise.
+        demand = max(emitted, before.demand_per_s or emitted / (1 - blocked))
+        held = max(0.0, before.held + (demand - emitted) * gap_s)
+    elif before.held > 0:
+        # Let go, it makes up for it at once.
+        demand = min(emitted, before.demand_per_s)
+    queued = max(0.0, before.queued + (emitted - (sample.processed_per_s or 0.0)) * gap_s)
+    if (sample.tokenizer_busy or 0.0) < _NEVER_IDLE:
+        queued = 0.0
     demands = (*before._demands, demand)[-_STEADY_POLLS:]
     throughputs = (*before._throughputs, sample.processed_per_s or 0.0)[-_STEADY_POLLS:]
     blocks = (*before._blocks, blocked)[-_STEADY_POLLS:]
@@ -89,6 +118,8 @@ def look(before: Signs, sample: Sample, capacity_per_s: float | None) -> Signs:
         steady_demand_per_s=fmean(demands),
         throughput_per_s=fmean(throughputs),
         blocked=fmean(blocks),
+        queued=queued,
+        held=held,
         _demands=demands,
         _throughputs=throughputs,
         _blocks=blocks,
@@ -106,7 +137,7 @@ def _judge(signs: Signs, sample: Sample) -> Signs:
             return replace(signs, _cool_polls=cool)
         return replace(signs, overloaded=False, since_ms=None, _left_ms=sample.at_ms, _cool_polls=0)
     hot = signs._hot_polls + 1 if _is_hot(signs, sample) else 0
-    if hot < _POLLS_TO_START:
+    if hot < _POLLS_TO_START and not _waits_long(signs, sample):
         return replace(signs, _hot_polls=hot)
     soon = signs._left_ms is not None and sample.at_ms - signs._left_ms < _SOON_MS
     return replace(
@@ -124,6 +155,14 @@ def _is_hot(signs: Signs, sample: Sample) -> bool:
         return False
     blocked = (sample.source_backpressured or 0.0) > _SOURCE_BLOCKED
     return blocked or (signs.load or 0.0) > _TOO_MUCH
+
+
+def _waits_long(signs: Signs, sample: Sample) -> bool:
+    """So much waits that there is no need to look twice."""
+    if (sample.tokenizer_busy or 0.0) < _BUSY:
+        return False
+    is_clear = (signs.load or 0.0) > _CLEARLY_MORE
+    return signs.wait_s > (_LONG_WAIT_S if is_clear else _TOO_LONG_A_WAIT_S)
 
 
 def _is_cool(signs: Signs, sample: Sample) -> bool:
