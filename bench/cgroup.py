@@ -127,6 +127,12 @@ def count() -> int:
     )
 
 
+def of(pid: int) -> list[Path]:
+    """The folders of the groups that a process has made, and not removed."""
+    found = (base / f"{_PREFIX}{pid}" for base, _ in _hierarchies())
+    return [folder for folder in found if folder.is_dir()]
+
+
 def _hierarchies() -> list[tuple[Path, bool]]:
     """Mounted hierarchies that can have a CPU controller, with whether they are v2."""
     found = []

@@ -4,6 +4,8 @@
 
 As measured, but small: packed; times to the microsecond; Flink's own gauges only without offload,
 where the report asks which of them shows the overload; what a decision was made from not once more.
+Of surges in which something was broken only what the table of faults looks at: batches that were
+late, and the last; calls that failed, or were sent by subtasks that heard no controller.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import gzip
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.facts import records
+from bench.report.gather.faults import LATE_MS
 from bench.report.readme import RECORDED
 
 
@@ -25,10 +29,32 @@ def record(runs: list[Path]) -> None:
     for run in runs:
         facts = records.read(run)
         plain = {f["surge"] for f in facts if f["kind"] == "surge" and f["method"] == "none"}
+        facts = list(told(facts))
         lines = [_line(_small(fact, with_gauges=fact.get("surge") in plain)) for fact in facts]
         (RECORDED / run.name).mkdir(parents=True)
         packed = gzip.compress("".join(lines).encode(), mtime=0)
         (RECORDED / run.name / records.PACKED_NAME).write_bytes(packed)
+
+
+def told(facts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Without what no table says of surges in which something was broken."""
+    deaf = {f["surge"]: f["deaf"] for f in facts if f["kind"] == "fault"}
+    last: dict[str, float] = {}
+    for fact in facts:
+        if fact["kind"] == "batch":
+            surge, due_ms = fact["surge"], fact["due_last_ms"]
+            last[surge] = max(due_ms, last.get(surge, due_ms))
+    for fact in facts:
+        surge, kind = fact.get("surge", ""), fact["kind"]
+        if surge in deaf:
+            if kind in ("sample", "cpu", "lambda", "rescale"):
+                continue
+            on_time = kind == "batch" and fact["sink_ms"] - fact["due_last_ms"] <= LATE_MS
+            if on_time and fact["due_last_ms"] != last[surge]:
+                continue
+            if kind == "invocation" and fact["outcome"] == "answered" and not deaf[surge]:
+                continue
+        yield fact
 
 
 def _small(value: Any, with_gauges: bool = True) -> Any:

@@ -17,7 +17,7 @@ from bench.report.gather import evidence
 from bench.report.gather.faults import outcomes
 from bench.report.say import faults as say_faults
 from bench.report.say import soak as say_soak
-from tests import synthetic
+from tests import record, synthetic
 
 Fact = tuple[str, dict[str, Any]]
 
@@ -147,6 +147,19 @@ def test_what_is_not_known_is_no_zero(tmp_path: Path) -> None:
     assert rows["frozen"][1] == "0 of 1"
     assert "disk-full failed: the job is lost." in table.note
     assert "frozen not broken: nobody to freeze." in table.note
+
+
+def test_what_is_recorded_of_a_fault_for_the_readme_says_the_same(tmp_path: Path) -> None:
+    facts = [surge_record("a"), ledger("a"), broken("a", "nonsense"), decided("a", 4000, 0.5)]
+    facts += [batch_record("a", i, i * 1000, 1500.0 if i == 6 else 60.0) for i in range(20)]
+    facts += [called("a", i, i * 500.0, None if i % 2 else "ServiceException") for i in range(30)]
+    whole = made(tmp_path / "whole", facts)
+    kept = [({"kind": kind, **fields}) for kind, fields in facts]
+    fewer = [(x.pop("kind"), x) for x in list(record.told(kept))]
+    assert len(fewer) < len(facts)
+    assert say_faults.tables(made(tmp_path / "kept", fewer))[0].rows == (
+        say_faults.tables(whole)[0].rows
+    )
 
 
 def test_order_is_told_where_it_was_asked_for(tmp_path: Path) -> None:

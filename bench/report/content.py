@@ -19,10 +19,12 @@ from bench.report.say import (
     answer,
     breakpoint,
     compare,
+    faults,
     languages,
     metrics,
     money,
     relief,
+    soak,
     sweep,
     worth,
 )
@@ -105,6 +107,8 @@ def content(e: Evidence) -> Content:
     parts.append(
         Part("Worth offloading", plots=worth_plots.plots(e), tables=worth.tables(e)),
     )
+    parts.append(Part("When something breaks", tables=faults.tables(e)))
+    parts.append(Part("For long", tables=soak.tables(e)))
     parts.append(Part("Sweeps", plots=sweep_plots.plots(e), tables=sweep.tables(e)))
     others = [relief.surge(s, f"surge-{i}") for i, s in enumerate(settings[1:], 2)]
     bursts = surges.bursts(settings)

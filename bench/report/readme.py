@@ -26,10 +26,12 @@ from bench.report.say import (
     answer,
     breakpoint,
     compare,
+    faults,
     languages,
     metrics,
     money,
     relief,
+    soak,
     sweep,
     worth,
 )
@@ -43,6 +45,7 @@ NAMES = (
     "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall", "warm-up", "aa", "cpu",
     "capacity", "metrics", "failures", "breakpoint-edge", "breakpoint-steps", "breakpoint-metrics",
     "breakpoint-push", "worth",
+    "faults", "faults-ordered", "faults-source", "faults-source-ordered", "soak",
 )  # fmt: skip
 _MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -60,6 +63,8 @@ def made_of(folders: Sequence[Path]) -> tuple[dict[str, str], Plot | None]:
         *breakpoint.tables(e),
         *sweep.tables(e),
         *worth.tables(e),
+        *faults.tables(e),
+        *soak.tables(e),
         languages.cold_by_text(e),
         languages.cold_by_memory(e),
         languages.wall(e),

@@ -455,10 +455,12 @@ class Setting:
 
 @lru_cache(maxsize=1)
 def surges(e: Evidence) -> tuple[Surge, ...]:
-    """All surges of the evidence that have batches, in the order they were run."""
+    """All surges of the evidence that have batches, in the order they were run; those in which
+    something was broken on purpose, and soaks, have tables of their own and are left out."""
     kinds = ("batch", "sample", "decision", "invocation", "cpu", "ledger", "lambda")
     by = {kind: _by_surge(e.frames[kind]) for kind in kinds}
     code = {run["run"]: code_of(run) for run in e.runs}
+    apart = {*e.frames["fault"]["surge"], *e.frames["soak"]["surge"]}
 
     def one(kind: str, name: str) -> pd.Series[Any] | None:
         return by[kind][name].iloc[-1] if name in by[kind] else None
@@ -479,7 +481,7 @@ def surges(e: Evidence) -> tuple[Surge, ...]:
             code[record["run"]],
         )
         for _, record in e.frames["surge"].iterrows()
-        if (name := record["surge"]) in by["batch"]
+        if (name := record["surge"]) in by["batch"] and name not in apart
     )
 
 
