@@ -352,11 +352,11 @@ class Cluster:
         port = self.rest.url.rsplit(":", 1)[1]
         options: dict[str, Any] = {
             # JDK 17+ hides internals that Flink and the embedded interpreter reach for; the wheel
-            # knows which.
-            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} -Djava.io.tmpdir={tmp}",
-            # With the second compiler too, a third of a small worker's quota goes into compiling in
-            # its first minutes, which is all that it lives here.
-            "env.java.opts.taskmanager": "-XX:TieredStopAtLevel=1",
+            # knows which. With the second compiler too, a third of a small worker's quota and half
+            # of what the JobManager does go into compiling in their first minutes, which is all
+            # that they live here.
+            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} "
+            f"-Djava.io.tmpdir={tmp} -XX:TieredStopAtLevel=1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": free_port(),
             "jobmanager.bind-host": "127.0.0.1",

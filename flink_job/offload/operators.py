@@ -14,7 +14,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -80,29 +80,40 @@ class Share:
 class Worker:
     """Does the work here, slice by slice."""
 
-    def __init__(self, flatmap: Flatmap) -> None:
+    def __init__(self, flatmap: Flatmap, counters: Counters) -> None:
         self._flatmap = flatmap
+        self._counters = counters
         self._record_s = _SLICE_S / 10
 
     def expected_s(self, batch: Batch) -> float:
         """How long `batch` would take, going by the last one, in seconds."""
         return batch.size * self._record_s
 
-    def results(self, batch: Batch) -> Iterator[tuple[Results, float]]:
-        """The results of `batch` so far and the seconds worked on it, after each slice."""
+    def work(
+        self, batch: Batch, passage: Passage, between: Callable[[], Iterable[Output]] = tuple
+    ) -> Generator[Output, None, Results]:
+        """The results of `batch`, whose `passage` ends with it.
+
+        Args:
+            between: what else is to be done, after each slice.
+
+        Raises:
+            Cancelled: the job is being cancelled meanwhile.
+        """
+        self._counters.spend("local")
         results: Results = []
-        started_s = time.perf_counter()
+        worked_s, started_s = 0.0, time.perf_counter()
         records = iter(self._flatmap.records(batch.payload))
-        worked_s = time.perf_counter() - started_s
-        size = max(1, int(_SLICE_S / self._record_s))
-        while some := list(islice(records, size)):
-            started_s = time.perf_counter()
+        while some := list(islice(records, max(1, int(_SLICE_S / self._record_s)))):
             results += self._flatmap.work(some)
             slice_s = time.perf_counter() - started_s
             worked_s += slice_s
             self._record_s = max(slice_s / len(some), 1e-7)
-            size = max(1, int(_SLICE_S / self._record_s))
-            yield results, worked_s
+            check_cancelled()
+            yield from between()
+            started_s = time.perf_counter()
+        _close(passage, worked_s)
+        return results
 
 
 def _local(batch: Batch, subtask: int) -> Passage:
@@ -111,12 +122,11 @@ def _local(batch: Batch, subtask: int) -> Passage:
     return Passage(way, subtask, taken_at_ms=now_ms(), failure=batch.failure)
 
 
-def _close(passage: Passage, worked_s: float) -> Passage:
-    """The passage of a batch that has been done here now."""
+def _close(passage: Passage, worked_s: float) -> None:
+    """The batch has been done here now."""
     passage.returned_at_ms = now_ms()
     passage.computing_ms = min(worked_s * 1000, passage.returned_at_ms - passage.taken_at_ms)
     passage.sent_at_ms = passage.returned_at_ms - passage.computing_ms
-    return passage
 
 
 class PlainFlatmap(ProcessFunction):  # type: ignore[misc]
@@ -127,23 +137,19 @@ class PlainFlatmap(ProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._flatmap.open()
-        self._worker = Worker(self._flatmap)
         self._subtask = subtask_index(runtime_context)
         self._counters = Counters(runtime_context)
+        self._worker = Worker(self._flatmap, self._counters)
 
     def process_element(self, batch: Batch, ctx: ProcessFunction.Context) -> Iterator[Output]:
         if batch.is_end:
             return
-        counters = self._counters
-        counters.records.inc(batch.size)
-        counters.spend("local")
+        self._counters.records.inc(batch.size)
         passage = _local(batch, self._subtask)
-        for so_far in self._worker.results(batch):
-            check_cancelled()
-            results, worked_s = so_far
-        yield from self._flatmap.emit(batch, _close(passage, worked_s), results)
-        counters.local_records.inc(batch.size)
-        counters.settle(0, 0)
+        results = yield from self._worker.work(batch, passage)
+        yield from self._flatmap.emit(batch, passage, results)
+        self._counters.local_records.inc(batch.size)
+        self._counters.settle(0, 0)
 
 
 class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
@@ -421,7 +427,7 @@ class OffloadingFlatmap(_Offloading):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
-        self._worker = Worker(self._flatmap)
+        self._worker = Worker(self._flatmap, self._counters)
         self._share = Share()
         self._outlet: Outlet = (
             InOrder(self._flatmap, self._unfinished, runtime_context, self._lanes)
@@ -455,15 +461,15 @@ class OffloadingFlatmap(_Offloading):
 
     def _do(self, lane: int, batch: Batch, passage: Passage) -> Iterator[Output]:
         """Do the work here, and let answers through while it takes its time."""
-        self._counters.spend("local")
-        for so_far in self._worker.results(batch):
-            results, worked_s = so_far
-            check_cancelled()
+
+        def answers() -> Iterator[Output]:
             if self._calls.has_flights(lane):
                 self._counters.spend("calls")
                 yield from self._look(lane)
                 self._counters.spend("local")
-        yield from self._outlet.done(batch, _close(passage, worked_s), results)
+
+        results = yield from self._worker.work(batch, passage, answers)
+        yield from self._outlet.done(batch, passage, results)
         self._counters.local_records.inc(batch.size)
         self._counters.spend("calls")
 
@@ -515,9 +521,9 @@ class OrderingFlatmap(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._flatmap.open()
-        self._worker = Worker(self._flatmap)
         self._subtask = subtask_index(runtime_context)
         self._counters = Counters(runtime_context)
+        self._worker = Worker(self._flatmap, self._counters)
         self._unfinished = Unfinished(runtime_context)
         self._outlet = InOrder(self._flatmap, self._unfinished, runtime_context, self._lanes)
         self._restored: dict[int, deque[Batch]] = {}
@@ -551,15 +557,11 @@ class OrderingFlatmap(KeyedProcessFunction):  # type: ignore[misc]
             timers.register_processing_time_timer(timers.current_processing_time() + _TIMER_MS)
 
     def _do(self, batch: Batch) -> Iterator[Output]:
-        counters = self._counters
         if batch.answer is not None:
             yield from self._outlet.done(batch, *batch.answer)
             return
-        counters.spend("local")
         passage = _local(batch, self._subtask)
-        for so_far in self._worker.results(batch):
-            check_cancelled()
-            results, worked_s = so_far
-        yield from self._outlet.done(batch, _close(passage, worked_s), results)
-        counters.local_records.inc(batch.size)
-        counters.settle(0, 0)
+        results = yield from self._worker.work(batch, passage)
+        yield from self._outlet.done(batch, passage, results)
+        self._counters.local_records.inc(batch.size)
+        self._counters.settle(0, 0)
