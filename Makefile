@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup test bench perf faults lint format report clean
+.PHONY: help setup test proofs bench perf faults lint format report clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -14,10 +14,14 @@ bench: setup  ## the main job: a surge offloaded to each language in turn, then 
 	@$(BIN)/bench run
 	@$(BIN)/bench compare
 
-test:  ## bring everything, then lint, check types and run all tests
+test:  ## bring everything, then lint, check types and run the tests
 	@scripts/setup tests
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
+
+proofs:  ## what the tests show by examples, many more times over
+	@scripts/setup tests
+	$(BIN)/pytest -m proof
 
 lint: setup  ## check style and types
 	$(BIN)/ruff check

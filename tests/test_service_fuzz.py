@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +23,9 @@ from bench.lambdas.local.http import Connection, Request, Response
 from bench.lambdas.local.service import Service
 from bench.lambdas.local.storage import Storage
 from bench.lambdas.local.template import Function
+from tests.proofs import proof
 
 FUNCTION = Function("F", "python3.11", "h.h", Path("/nowhere"))
-INPUTS = int(os.environ.get("FUZZ_INPUTS", "20000"))  # 100,000 take half a minute
 FUZZ = settings(
     deadline=None,
     database=None,
@@ -109,13 +110,14 @@ def occupied_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def test_bent_requests_do_no_harm() -> None:
+@pytest.mark.parametrize("inputs", [20_000, *proof(100_000)])
+def test_bent_requests_do_no_harm(inputs: int) -> None:
     rng = random.Random(11)
 
     async def talk(service: Service) -> dict[str, int]:
         api, seen = LambdaApi(service), {"answered": 0, "refused": 0, "waited for": 0}
         after_warm_up_mb = 0.0
-        for number in range(INPUTS):
+        for number in range(inputs):
             connection, wire = Connection(api.handle, 1000), Wire()
             connection.connection_made(wire)
             data = bent(rng)
@@ -131,13 +133,13 @@ def test_bent_requests_do_no_harm() -> None:
             assert status[:1] != b"5", (data, wire.written)
             outcome = "refused" if wire.closed else "answered" if status else "waited for"
             seen[outcome] += 1
-            if number == INPUTS // 10:
+            if number == inputs // 10:
                 after_warm_up_mb = occupied_mb()
         assert occupied_mb() - after_warm_up_mb < 10
         return seen
 
     seen = within_a_service(talk)
-    assert min(seen.values()) > INPUTS / 100, f"one-sided: {seen}"
+    assert min(seen.values()) > inputs / 100, f"one-sided: {seen}"
 
 
 values = st.recursive(
