@@ -192,7 +192,7 @@ def test_a_function_is_there_if_its_condition_holds(tmp_path: Path) -> None:
     )
     assert _read(tmp_path, resources, head).keys() == {"Good"}
     assert _read(tmp_path, resources, head, Stage="live").keys() == {"Other", "Inner"}
-    with pytest.raises(TemplateError, match="cannot resolve its condition (Dev|Live)"):
+    with pytest.raises(TemplateError, match=r"cannot resolve its condition (Dev|Live)"):
         _read(tmp_path, resources, head.replace("!Ref Stage", "!ImportValue Far"))
-    with pytest.raises(TemplateError, match="cannot resolve its condition (Dev|Live)"):
+    with pytest.raises(TemplateError, match=r"cannot resolve its condition (Dev|Live)"):
         _read(tmp_path, resources)
