@@ -99,7 +99,7 @@ class Settings:
     max_in_flight: int
     profile: Profile
     parallelism: int = 1
-    catch_up_s: float = 0.4
+    catch_up_s: float = 0.25
     most_call_ms: float = 300.0
     expected_burst_s: float | None = None
     is_warm: bool = False
