@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
@@ -34,11 +35,15 @@ class Function:
         """Nothing is open."""
 
 
-def call(client: Any, *sentences: str) -> list[Landed]:
-    """What comes of a call for each of these sentences, one after the other."""
+def calls_of(client: Any, timeout_ms: float = 5000) -> Calls:
     flatmap = Tokenize("words")
     flatmap.open()
-    calls = Calls(client, "f", flatmap, subtask=0, timeout_ms=5000, tail_every=1)
+    return Calls(client, "f", flatmap, subtask=0, timeout_ms=timeout_ms, tail_every=1)
+
+
+def call(client: Any, *sentences: str) -> list[Landed]:
+    """What comes of a call for each of these sentences, one after the other."""
+    calls = calls_of(client)
     landed: list[Landed] = []
     for number, sentence in enumerate(sentences):
         batch = Batch(number, 1, orjson.dumps([sentence]))
@@ -80,3 +85,27 @@ def test_a_function_that_knows_no_id_is_to_be_built_anew() -> None:
     assert landed.call.failure == (
         "WrongAnswer: the answer has no id: build or deploy the function anew"
     )
+
+
+def test_a_call_that_takes_too_long_lands_without_results_and_counts_until_it_ends() -> None:
+    answers = threading.Event()
+
+    def late(right: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+        answers.wait(10)
+        return right
+
+    calls = calls_of(Function(late), timeout_ms=50)
+    calls.send(0, [(Batch(0, 1, orjson.dumps(["A"])), Passage("local", 0, taken_at_ms=0.0))])
+    assert calls.landed(0) == []
+    time.sleep(0.06)
+    (landed,) = calls.landed(0)
+    assert (landed.results, landed.call.outcome) == (None, "late")
+    assert landed.batches[0][1].failure == "late"
+    assert not calls.has_flights(0)
+    assert (calls.in_flight(), calls.came_late()) == (1, [])
+    answers.set()
+    while not (ended := calls.came_late()):
+        time.sleep(0.001)
+    assert (ended[0].outcome, calls.in_flight()) == ("late", 0)
+    assert ended[0].wall_ms is not None and ended[0].wall_ms >= 50
+    calls.close()

@@ -56,6 +56,7 @@ _COMPANY_S = 0.02
 _END_S = 0.8
 # What an event may have besides the payloads.
 _EVENT_BYTES = 1000
+_TOO_LARGE = "too large for a call"
 
 # A record downstream, or (tag, batch).
 Output = Any
@@ -443,7 +444,7 @@ class OffloadingFlatmap(_Offloading):
         failure = None
         if self._share.is_owed(share):
             if not self._fits(len(batch.payload)):
-                failure = "too large for a call"
+                failure = _TOO_LARGE
             elif (yield from self._room(lane, batch, self._patience_s(batch, share))):
                 self._share.pay()
                 self._offload(lane, batch)
@@ -487,11 +488,13 @@ class Caller(_Offloading):
 
     def _place(self, lane: int, batch: Batch) -> Iterator[Output]:
         patience_s = min(0.1, self._settings.patience_ms / 1000)
-        if self._fits(len(batch.payload)) and (yield from self._room(lane, batch, patience_s)):
+        if not self._fits(len(batch.payload)):
+            batch = batch._replace(failure=_TOO_LARGE)
+        elif (yield from self._room(lane, batch, patience_s)):
             self._offload(lane, batch)
-        else:
-            yield TO_FLATMAP, batch
-            self._unfinished.remove(batch)  # where a restored checkpoint brought it
+            return
+        yield TO_FLATMAP, batch
+        self._unfinished.remove(batch)  # where a restored checkpoint brought it
 
     def _finish(self, lane: int, end: Batch) -> Iterator[Output]:
         yield from super()._finish(lane, end)
