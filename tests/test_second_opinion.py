@@ -325,7 +325,9 @@ def of_the_first_sentence() -> Iterator[Figure]:
     """The ranges of p99 without and with offload."""
     text = blocks().get("three", "")
     time = r"([\d,.]+ m?s)"
-    found = re.search(rf"sink, {time}(?: to {time})? without and {time}(?: to {time})? with", text)
+    found = re.search(
+        rf"latency is {time}(?: to {time})? without and {time}(?: to {time})? with", text
+    )
     if not found:
         return
     surges = main_setting()

@@ -43,8 +43,7 @@ def picture(setting: Setting) -> Plot | None:
     return draw(
         "answer",
         "Latency in the surge under each way of relief",
-        f"Each dot is one surge ({n} a row), the line their median; logarithmic. "
-        f"{setting.conditions.words}.",
+        f"Each dot is one surge ({n} a row), the line their median; logarithmic.",
         paint,
         1.0 + 0.34 * len(arms),
     )

@@ -29,7 +29,10 @@ def answer(e: Evidence, settings: Sequence[Setting]) -> list[str]:
 def details(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     """What stands behind the three sentences, and what is missing."""
     said = [
+        *(f"**What was run?** {s.conditions.words}." for s in settings[:1]),
         *_helps_by_arm(settings),
+        *(f"**Is it worth it?** {x}." for x in map(money.words, settings[:1]) if x),
+        *_turns_over(e, settings),
         *_which_language(e, settings),
         *_python_or_java(e, settings),
         *_scaling_out(settings),
@@ -46,9 +49,10 @@ def details(e: Evidence, settings: Sequence[Setting]) -> list[str]:
 
 
 def three(e: Evidence, settings: Sequence[Setting]) -> list[str]:
-    """The answer in three sentences, as far as it was measured: does it help, is it worth it, in
-    which language."""
-    return [*_helps(settings), *_worth(settings), *_recommended(e, settings)]
+    """The answer in three short sentences, as far as it was measured: does it help, is it worth
+    it, in which language. What they hang on is in the details."""
+    worth = [x for x in map(money.verdict, settings[:1]) if x]
+    return [*_helps(settings), *worth, *_recommended(e, settings)]
 
 
 def _helps(settings: Sequence[Setting]) -> list[str]:
@@ -74,10 +78,9 @@ def _helps(settings: Sequence[Setting]) -> list[str]:
     assert base is not None
     offloaded = [v for a, _ in found for v in a.values("p99_ms")]
     return [
-        f"**{conclusion}**: p99 of latency in the surge, from due time to sink, "
-        f"{_range_ms(base.values('p99_ms'))} without and {_range_ms(offloaded)} with it "
-        f"(n = {len(base.surges)} and {len(offloaded)} surges in {len(found)} ways; lowest and "
-        f"highest), {setting.conditions.words}."
+        f"**{conclusion}**: p99 of latency is {_range_ms(base.values('p99_ms'))} without and "
+        f"{_range_ms(offloaded)} with it (lowest and highest; n = {len(base.surges)} and "
+        f"{len(offloaded)} surges in {len(found)} ways)."
     ]
 
 
@@ -121,14 +124,6 @@ def _lower(c: Comparison) -> str:
     return f"not known ({between(c.ratio)}, n = {c.ratio.n}{settles(c)})"
 
 
-def _worth(settings: Sequence[Setting]) -> list[str]:
-    """Whether calls or workers are cheaper, and against what."""
-    for setting in settings[:1]:
-        if said := money.words(setting):
-            return [f"**Is it worth it?** {said}."]
-    return []
-
-
 # Languages
 
 
@@ -149,79 +144,89 @@ def _in_surge(settings: Sequence[Setting]) -> dict[tuple[int, str], Ranking]:
 
 
 def _recommended(e: Evidence, settings: Sequence[Setting]) -> list[str]:
-    """One recommendation, with the conditions under which it turns over."""
-    surge = _in_surge(settings).get((0, "cold")) or _in_surge(settings).get((0, "warm"))
-    cold = languages.cold_ranking(e)
+    """One recommendation."""
+    surge, cold = _main_surge(settings), languages.cold_ranking(e)
     warm = languages.rankings(e, "duration_ms") or languages.rankings(e, "compute_ms")
     large = warm[max(warm)] if warm else None
-    said = ""
+    named = [r for r in (surge, cold, large) if r and r.is_named]
     if surge and surge.is_named:
-        said = (
-            f"Take {NAMES[surge.first]}: its p99 in the surge is the lowest "
-            f"({_others(surge)}; n = {surge.n})"
-        )
-    elif cold and large and cold.is_named and large.is_named:
-        up, fast = NAMES[cold.first], NAMES[large.first]
-        if up == fast:
-            said = f"Take {up}: it is up first and fastest once warm ({_others(large)})"
-        else:
-            said = (
-                f"Take {up} where bursts meet cold environments and are short, since it is up "
-                f"first ({_others(cold)}; n = {cold.n} rounds); {fast} where environments are warm "
-                f"or bursts long, since it is then fastest ({_others(large)}; batches of "
-                f"{max(warm):,}, n = {large.n} passes)"
-            )
+        r, why = surge, f"its p99 in the surge is the lowest, {_longer(surge)} (n = {surge.n})"
+    elif cold and large and len(named) == 2 and cold.first != large.first:
+        return [
+            f"**Take {NAMES[cold.first]} for short bursts, {NAMES[large.first]} for long ones**: "
+            f"the one is up first, {_longer(cold)} (n = {cold.n} rounds); the other is fastest "
+            f"once warm, {_longer(large)} (batches of {max(warm):,}; n = {large.n} passes)."
+        ]
     elif cold and cold.is_named:
-        said = f"Take {NAMES[cold.first]}: it is up first ({_others(cold)}; n = {cold.n} rounds)"
+        r, why = cold, f"it is up first, {_longer(cold)} (n = {cold.n} rounds)"
     elif large and large.is_named:
-        said = f"Take {NAMES[large.first]}: it is fastest once warm ({_others(large)})"
-    if not said:
-        if not (surge or cold or large):
-            return []
-        said = "No language is shown to be better than the others, so take the one you write best"
+        r, why = large, f"it is fastest once warm, {_longer(large)} (n = {large.n} passes)"
+    else:
+        known = surge or cold or large
+        return (
+            ["**Take the language you write best**: none is shown to be better."] if known else []
+        )
     if surge and not surge.is_named:
-        said += f"; in the surge itself, p99, none is named ({_others(surge)}; n = {surge.n})"
-    said += _by_text(e)
-    said += _turns_over(e)
-    return [f"**Which language?** {said}."]
+        why += f"; in the surge itself none is shown to be better (n = {surge.n})"
+    return [f"**Take {NAMES[r.first]}**: {why}."]
 
 
-def _by_text(e: Evidence) -> str:
+def _longer(r: Ranking) -> str:
+    """What the others take, where the first is named."""
+    each = [f"{NAMES[x]} {between(c.ratio)}" for x, c in r.others.items()]
+    return f"{_and(each)} as long"
+
+
+def _main_surge(settings: Sequence[Setting]) -> Ranking | None:
+    """The languages in the main setting, with cold environments if there were any."""
+    found = _in_surge(settings)
+    return found.get((0, "cold")) or found.get((0, "warm"))
+
+
+def _turns_over(e: Evidence, settings: Sequence[Setting]) -> list[str]:
+    """Under which conditions another language is the better one."""
+    surge = _main_surge(settings)
+    said = []
+    if surge and not surge.is_named:
+        said.append(f"In the surge itself, p99, none is named ({_others(surge)}; n = {surge.n})")
+    said += [*_by_text(e), *_overtakes(e)]
+    return [f"**When is another language better?** {'. '.join(said)}."] if said else []
+
+
+def _by_text(e: Evidence) -> list[str]:
     """Whether who is up first turns over with what the first call holds."""
     found = languages.cold_rankings_by_text(e)
     if len(found) < 2 or len({(r.first, r.is_named) for r in found.values()}) < 2:
-        return ""
+        return []
     each = "; ".join(
         f"{NAMES[r.first] if r.is_named else 'none named'} with {held}" for held, r in found.items()
     )
-    return f"; who is up first turns over with the text: {each}"
+    return [f"Who is up first turns over with the text: {each}"]
 
 
-def _turns_over(e: Evidence) -> str:
+def _overtakes(e: Evidence) -> list[str]:
     """From which call on Java, started cold, has overtaken Python: the one sentence on it."""
     even = calls.break_even(e)
     if even is None:
-        return ""
+        return []
     of = f"batches of {even.sentences:,}, back to back"
     found = even.estimate
+    unknown = "When Java, started cold, overtakes Python is not known"
     if found is None:
-        return (
-            f"; when Java, started cold, overtakes Python is not known: none of {even.unsteady} "
-            f"passes became steady ({of})"
-        )
+        return [f"{unknown}: none of {even.unsteady} passes became steady ({of})"]
     if found.least is not None and np.isinf(found.least):
-        return f"; Java, started cold, does not overtake Python in {found.n} passes ({of})"
+        return [f"Java, started cold, does not overtake Python in {found.n} passes ({of})"]
     if found.low is None or found.high is None:
-        return (
-            f"; when Java, started cold, overtakes Python is not known: after "
-            f"{_calls(found.least)} to {_calls(found.most)} calls in {found.n} passes ({of}; "
-            f"{stats.MIN_FOR_EXACT} passes give an interval)"
-        )
-    return (
-        f"; Java, started cold, has overtaken Python after {_calls(found.low)} to "
+        return [
+            f"{unknown}: after {_calls(found.least)} to {_calls(found.most)} calls in "
+            f"{_count(range(found.n), 'pass', 'passes')} ({of}; {stats.MIN_FOR_EXACT} passes give "
+            "an interval)"
+        ]
+    return [
+        f"Java, started cold, has overtaken Python after {_calls(found.low)} to "
         f"{_calls(found.high)} calls of an environment ({of}; n = {found.n} passes): a shorter "
         "burst favours Python, a longer one Java"
-    )
+    ]
 
 
 def _calls(x: float | None) -> str:
@@ -588,8 +593,8 @@ def _runs(frame: pd.DataFrame) -> str:
     return _count(list(frame["run"].unique()), "run")
 
 
-def _count(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+def _count(things: Sequence[object], name: str, several: str = "") -> str:
+    return f"{len(things)} {name if len(things) == 1 else several or name + 's'}"
 
 
 def _who(arm: Arm) -> str:

@@ -249,35 +249,58 @@ def _sizing(setting: Setting) -> str:
     return f"{said}."
 
 
+def verdict(setting: Setting) -> str | None:
+    """Whether calls or workers are cheaper, in a short sentence; None where it was not measured."""
+    arms = _offloading(setting)
+    if not arms:
+        return None
+    hours = [x for a in arms for x in a.values("usd_per_hour_x86_64")]
+    turns = [t for a in arms if (t := turning(setting, a))]
+    by_fraction, whole = _while(turns)
+    unlike = f" ({whole} if workers are bought whole)" if whole != by_fraction else ""
+    return (
+        f"**Calls are cheaper than workers {by_fraction}**{unlike}: "
+        f"an hour of surge costs {_range(hours)} in calls (n = {len(hours)} surges), the workers "
+        f"for its peak {usd(turns[0][0].usd_per_hour)}, surge or not."
+    )
+
+
 def words(setting: Setting) -> str | None:
-    """Calls against workers, in a sentence with ranges and n; None where it was not measured."""
-    arms = [
-        a
-        for a in setting.arms
-        if a.method == "operator" and not a.is_ordered and turning(setting, a)
-    ]
+    """Calls against workers, with ranges and n; None where it was not measured."""
+    arms = _offloading(setting)
     if not arms:
         return None
     hours = [x for a in arms for x in a.values("usd_per_hour_x86_64")]
     surges_ = [x for a in arms for x in a.values("usd_per_surge_x86_64")]
     turns = [t for a in arms if (t := turning(setting, a))]
     by_fraction, whole = turns[0]
+    until = " and ".join(
+        f"{share} ({name})"
+        for share, name in zip(_while(turns), ("KPUs by the fraction", "whole KPUs"), strict=True)
+    )
     at_least = " at least" if any(x for a in arms for x in a.values("usd_at_least")) else ""
-    said = (
+    return (
         f"The calls of one such surge cost{at_least} {_range(surges_)}, cold starts and warm-up "
         f"included, an hour of surge {_range(hours)} (n = {len(hours)} surges, {len(arms)} ways of "
         f"offloading). The {number(by_fraction.kpus)} KPUs more that the peak needs cost "
         f"{usd(by_fraction.usd_per_hour)} an hour, surge or not; bought whole they are "
-        f"{number(whole.kpus)}, {usd(whole.usd_per_hour)}. Calls are cheaper "
+        f"{number(whole.kpus)}, {usd(whole.usd_per_hour)}. Calls are cheaper {until}"
     )
-    until = {
-        name: _until([t[i].share for t in turns])
-        for i, name in enumerate(("KPUs by the fraction", "whole KPUs"))
-        if turns[0][i].kpus > 0
-    }
-    if len(set(until.values())) == 1:
-        return f"{said}{next(iter(until.values()))}, with KPUs by the fraction and with whole ones"
-    return said + " and ".join(f"{share} with {name}" for name, share in until.items())
+
+
+def _offloading(setting: Setting) -> list[Arm]:
+    """The arms that offload by the operator, order not kept, where it is known what they cost."""
+    arms = [a for a in setting.arms if a.method == "operator" and not a.is_ordered]
+    return [a for a in arms if turning(setting, a)]
+
+
+def _while(turns: Sequence[tuple[Turning, Turning]]) -> list[str]:
+    """For which shares of the time in surge calls are the cheaper ones, over all arms: with KPUs
+    by the fraction, and with whole ones."""
+    return [
+        _until([t.share for t in of_arms]) if of_arms[0].kpus > 0 else "at no time"
+        for of_arms in zip(*turns, strict=True)
+    ]
 
 
 def _range(values: Sequence[float]) -> str:
