@@ -122,6 +122,13 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
             ):
                 name = f"{method}-{repetition}"
                 yield from synthetic.surge(rng(), name, method, language, repetition=repetition)
+            rescale = {
+                "surge": f"scale-out-{repetition}", "at_ms": 5600.0 + repetition,
+                "trigger": "UPDATE_REQUIREMENT", "state": "COMPLETED", "total_ms": 900.0,
+                "phases_ms": {"Executing": 300, "Restarting": 600},
+            }  # fmt: skip
+            yield "rescale", rescale
+            yield "rescale", {**rescale, "state": "IN_PROGRESS", "total_ms": None}
 
     group = one(tmp_path, facts())
     (setting,) = surges.settings(surges.surges(group))
@@ -133,6 +140,10 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
     ]  # fmt: skip
     assert len(table.data) == 10
     assert plots.methods(setting) is not None
+    parts = relief.rescaling(group, setting)
+    assert parts is not None
+    assert parts.columns == ["ms", "scale out, free slots (n = 2)"]
+    assert [row[1] for row in parts.rows] == ["600 (600–601)", "300", "600", "—", "—", "900"]
     words = "\n".join(answer.answer(group, [setting]))
     assert "Or scale out?" in words and "n = 2; 3 more would settle it" in words
 

@@ -89,7 +89,9 @@ def content(e: Evidence) -> Content:
                     "round to it."
                 ],
                 _there(plots.timeline(setting), plots.parts(setting), plots.methods(setting)),
-                _there(relief.surge(setting), relief.methods(setting)),
+                _there(
+                    relief.surge(setting), relief.methods(setting), relief.rescaling(e, setting)
+                ),
             )
         )
     for setting in settings[:1]:

@@ -125,6 +125,50 @@ def methods(setting: Setting) -> Table | None:
     )
 
 
+_PHASES = {
+    "Executing": "the old job goes on",
+    "Restarting": "the old job is stopped",
+    "WaitingForResources": "waiting for slots",
+    "CreatingExecutionGraph": "the new job is planned and handed out",
+}
+
+
+def rescaling(e: Evidence, setting: Setting) -> Table | None:
+    """Where the time of scaling out went, a row a phase, a column for each way of scaling out; None
+    where no rescaling came to its end."""
+    frame = e.frames["rescale"]
+    done = frame[(frame["state"] == "COMPLETED") & frame["phases_ms"].notna()].set_index("surge")
+    columns: dict[str, list[str]] = {}
+    facts = []
+    for a in setting.arms:
+        found = [
+            {"asked": r["at_ms"] - s.window[0], "total": r["total_ms"], **r["phases_ms"]}
+            for s in a.surges
+            for r in done.loc[done.index == s.record["surge"]].to_dict("records")
+        ]
+        if found:
+            facts += [{"arm": a.label, **x} for x in found]
+            columns[f"{a.label} (n = {len(found)})"] = [
+                over([float(x[p]) for x in found if x.get(p) is not None])
+                for p in ("asked", *_PHASES, "total")
+            ]
+    labels = ("asked for, after the surge's start", *_PHASES.values(), "**asked → handed out**")
+    rows = [[label, *cells] for label, *cells in zip(labels, *columns.values(), strict=True)]
+    return (
+        Table(
+            "rescaling",
+            "Where the time of scaling out went",
+            ["ms", *columns],
+            rows,
+            pd.DataFrame(facts),
+            f"By Flink's own history of the job. {setting.conditions.words}. Median "
+            "(lowest–highest) of n rescalings; that the new subtasks start comes on top.",
+        )
+        if columns
+        else None
+    )
+
+
 def bursts(group: Sequence[Setting]) -> Table:
     """p99 and excess in the surge by length of the burst, a column for each method."""
     labels = burst_labels(group)
