@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bench.cli import money
-from bench.cli.options import LANGUAGES, Names, Sizes, languages_argument, measuring, working
+from bench.cli.options import LANGUAGES, Names, On, Sizes, languages_argument, measuring, working
 from bench.cli.show import show
 
 
@@ -31,10 +31,7 @@ def cold(
     text: tuple[Any, ...],
     operator: str,
     words_per_sentence: int,
-    stack: str | None,
-    region: str | None,
-    as_on: str | None,
-    seed: int,
+    on: On,
 ) -> None:
     """Measure cold starts: bring-up, init and first call, beside a handler that does nothing.
 
@@ -50,15 +47,14 @@ def cold(
     from bench.experiments.batches import Work
     from bench.facts.records import Run
     from bench.lambdas.spending import Expected
-    from bench.lambdas.target import open_target
 
-    with open_target(stack, region, as_on=as_on, seed=seed) as target:
+    with on.target() as target:
         samples = rounds * experiment.count(target, languages, memory, text)
         counts = {x: rounds * experiment.count(target, [x], memory, text) for x in languages}
         expected = [money.of_cold(target, x, counts[x], memory) for x in languages]
         with (
             money.agreed(target, sum(expected, Expected())),
-            Run("cold", target=target, languages=languages, seed=seed) as run,
+            Run("cold", target=target, languages=languages, seed=on.seed) as run,
             click.progressbar(range(samples), label="cold starts") as bar,
         ):
             experiment.measure(
@@ -97,10 +93,7 @@ def compute(
     budget: float,
     operator: str,
     words_per_sentence: int,
-    stack: str | None,
-    region: str | None,
-    as_on: str | None,
-    seed: int,
+    on: On,
 ) -> None:
     """Measure what a batch costs in environments that are up, by batch size.
 
@@ -117,15 +110,14 @@ def compute(
     from bench.experiments.batches import Work
     from bench.facts.records import Run
     from bench.lambdas.spending import Expected
-    from bench.lambdas.target import open_target
 
-    with open_target(stack, region, as_on=as_on, seed=seed) as target:
+    with on.target() as target:
         calls = experiment.MAX_WARMUP + rounds * len(batch)
         expected = [money.of_compute(target, x, environments, calls, memory) for x in languages]
         caps = {"budget_s": budget}
         with (
             money.agreed(target, sum(expected, Expected())),
-            Run("compute", target=target, languages=languages, seed=seed, caps=caps) as run,
+            Run("compute", target=target, languages=languages, seed=on.seed, caps=caps) as run,
             click.progressbar(
                 range(environments * (len(memory) or 1)), label="environments of each language"
             ) as bar,

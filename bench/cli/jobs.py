@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from bench.cli import money
 from bench.cli.options import (
     LANGUAGES,
     Above0,
+    On,
     Sizes,
     languages_argument,
     measuring,
@@ -30,10 +32,7 @@ _ABOVE_0 = Above0()
 def run(
     languages: tuple[str, ...],
     worker_cpu: float,
-    stack: str | None,
-    region: str | None,
-    as_on: str | None,
-    seed: int,
+    on: On,
 ) -> None:
     """Run the main job: cold starts, compute per batch, then Flink through a surge.
 
@@ -46,20 +45,11 @@ def run(
     Example: bench run python
     Example: bench run java --stack burst --region eu-central-1
     """
-    from bench import doctor
     from bench.experiments import run as experiment
-    from bench.facts.records import Run
-    from bench.lambdas.target import open_target
 
-    doctor.require("javac", *([] if stack else doctor.PARTS))
-    with (
-        open_target(stack, region, as_on=as_on, seed=seed) as target,
-        money.agreed(
-            target, money.of_job(target, experiment.planned(languages, seed), len(experiment.SIZES))
-        ),
-        Run("run", target=target, languages=languages, seed=seed, suffix="-".join(languages)) as r,
-        steps() as on_step,
-    ):
+    planned = experiment.planned(languages, on.seed)
+    cost = partial(money.of_job, planned=planned, sizes=len(experiment.SIZES))
+    with on.job("run", languages, cost, "-".join(languages)) as (target, r, on_step):
         experiment.measure(target, r, languages, worker_cpu, on_step)
     show([r.folder], "cold", "compute", "failures")
     click.echo(f"\nrecords: {r.path}")
@@ -196,10 +186,7 @@ def surge(
     ordered: bool,
     policy: str,
     worker_cpu: float,
-    stack: str | None,
-    region: str | None,
-    as_on: str | None,
-    seed: int,
+    on: On,
 ) -> None:
     """Run Flink through a surge with several ways of relief, side by side.
 
@@ -222,17 +209,13 @@ def surge(
     """
     from dataclasses import replace
 
-    from bench import doctor
     from bench.experiments import run as main_job
     from bench.experiments import surge
     from bench.experiments.batches import Work
     from bench.experiments.drive import CALLING
-    from bench.facts.records import Run
-    from bench.lambdas.target import open_target
 
     require_text(workload, words_per_sentence)
     _require_one_load(trace)
-    doctor.require("javac", *([] if stack else doctor.PARTS))
     loads = (
         [_replayed(trace, base, speed)]
         if trace
@@ -242,7 +225,7 @@ def surge(
     for load in loads:
         like = replace(
             load,
-            seed=seed,
+            seed=on.seed,
             batch_size=batch_size,
             call_timeout_ms=call_timeout,
             workload=workload,
@@ -253,13 +236,9 @@ def surge(
             scale_out_as=scale_out_as,
             ordered=ordered,
         )
-        planned += surge.plan(like, methods, languages, repetitions, seed, pools=warm)
-    with (
-        open_target(stack, region, as_on=as_on, seed=seed) as target,
-        money.agreed(target, money.of_job(target, planned, 1)),
-        Run("surge", target=target, languages=languages, seed=seed) as r,
-        steps() as on_step,
-    ):
+        planned += surge.plan(like, methods, languages, repetitions, on.seed, pools=warm)
+    cost = partial(money.of_job, planned=planned, sizes=1)
+    with on.job("surge", languages, cost) as (target, r, on_step):
         if set(methods) & set(CALLING):
             main_job.calls(
                 target, r, languages, on_step, (batch_size,), Work(operator, words_per_sentence)
@@ -403,10 +382,7 @@ def sweep(
     operator: str,
     words_per_sentence: int,
     worker_cpu: float,
-    stack: str | None,
-    region: str | None,
-    as_on: str | None,
-    seed: int,
+    on: On,
 ) -> None:
     """Run a surge for each of several VALUES of one parameter, all else being equal.
 
@@ -419,21 +395,13 @@ def sweep(
     Example: bench sweep batch-size 10,30,100,300
     Example: bench sweep memory 128,512,1769 --language java
     """
-    from bench import doctor
     from bench.experiments import sweep as experiment
     from bench.experiments.batches import Work
-    from bench.facts.records import Run
-    from bench.lambdas.target import open_target
 
-    doctor.require("javac", *([] if stack else doctor.PARTS))
     planned = experiment.plan(
-        parameter, values, language, repetitions, seed, Work(operator, words_per_sentence)
+        parameter, values, language, repetitions, on.seed, Work(operator, words_per_sentence)
     )
-    with (
-        open_target(stack, region, as_on=as_on, seed=seed) as target,
-        money.agreed(target, money.of_job(target, planned, len({x.batch_size for x in planned}))),
-        Run("sweep", target=target, languages=[language], seed=seed, suffix=parameter) as r,
-        steps() as on_step,
-    ):
+    cost = partial(money.of_job, planned=planned, sizes=len({x.batch_size for x in planned}))
+    with on.job("sweep", [language], cost, parameter) as (target, r, on_step):
         experiment.measure(target, r, planned, worker_cpu, on_step)
     show_made(r.folder, "sweep")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from bench.cli.money import max_usd_option, yes_option
+from bench.cli.money import agreed, max_usd_option, yes_option
+from bench.cli.show import steps
+
+if TYPE_CHECKING:
+    from bench.facts.records import Run
+    from bench.lambdas.spending import Expected
+    from bench.lambdas.target import Target
 
 LANGUAGES = ("python", "java", "node")
 OPERATORS = ("words", "subwords")
@@ -159,8 +168,62 @@ def require_text(workload: str, words_per_sentence: int) -> None:
         raise click.UsageError(str(error)) from error
 
 
+@dataclass(frozen=True)
+class On:
+    """Which functions a command calls, and how: what the options of `measuring` say.
+
+    Attributes:
+        seed: of everything random.
+    """
+
+    stack: str | None
+    region: str | None
+    as_on: str | None
+    seed: int
+
+    def target(self) -> AbstractContextManager[Target]:
+        """The functions, ready to be called."""
+        from bench.lambdas.target import open_target
+
+        return open_target(self.stack, self.region, as_on=self.as_on, seed=self.seed)
+
+    @contextmanager
+    def job(
+        self,
+        command: str,
+        languages: Sequence[str],
+        cost: Callable[[Target], Expected],
+        suffix: str | None = None,
+    ) -> Iterator[tuple[Target, Run, Callable[[str, float], None]]]:
+        """Functions, a run to record to, and whom to tell of each step, for a command that runs
+        the job; what it is expected to cost is agreed to before.
+
+        Raises:
+            Missing: something that it needs is not there.
+            Abort: the cost is not agreed to.
+        """
+        from bench import doctor
+        from bench.facts.records import Run
+
+        doctor.require("javac", *([] if self.stack else doctor.PARTS))
+        with (
+            self.target() as target,
+            agreed(target, cost(target)),
+            Run(command, target=target, languages=languages, seed=self.seed, suffix=suffix) as run,
+            steps() as on_step,
+        ):
+            yield target, run, on_step
+
+
 def measuring(function: Callable[..., None]) -> Callable[..., None]:
-    """The options of every command that calls functions."""
+    """The options of every command that calls functions, handed to it as `on`."""
+
+    @wraps(function)
+    def command(
+        stack: str | None, region: str | None, as_on: str | None, seed: int, **others: Any
+    ) -> None:
+        function(on=On(stack, region, as_on, seed), **others)
+
     for option in (
         click.option("--seed", default=1, show_default=True, help="Of everything random."),
         click.option(
@@ -173,8 +236,8 @@ def measuring(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--region", help="AWS region of the stack."),
         click.option("--stack", help="Measure this deployed stack; else local processes."),
     ):
-        function = option(function)
-    return function
+        option(command)
+    return command
 
 
 def worker_option(function: Callable[..., None]) -> Callable[..., None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 from click.core import ParameterSource
 
@@ -10,12 +12,13 @@ from bench.cli.options import (
     LANGUAGES,
     OPERATORS,
     Above0,
+    On,
     Sizes,
     languages_argument,
     measuring,
     worker_option,
 )
-from bench.cli.show import show_made, steps
+from bench.cli.show import show_made
 
 _OWN = ("bytes_", "language", "factor")
 
@@ -86,10 +89,7 @@ def worth(
     language: str,
     factor: float,
     worker_cpu: float,
-    stack: str | None,
-    region: str | None,
-    as_on: str | None,
-    seed: int,
+    on: On,
 ) -> None:
     """Say from which weight of work on offloading is worth it.
 
@@ -108,19 +108,11 @@ def worth(
     if own_us is not None:
         _answer(own_us, bytes_, language, factor)
         return
-    from bench import doctor
     from bench.experiments import worth as experiment
-    from bench.facts.records import Run
-    from bench.lambdas.target import open_target
 
-    doctor.require("javac", *([] if stack else doctor.PARTS))
-    planned = experiment.plan(languages, operators, words_per_sentence, batch_size, seed)
-    with (
-        open_target(stack, region, as_on=as_on, seed=seed) as target,
-        money.agreed(target, money.of_saturated(target, planned, experiment.MOST_S)),
-        Run("worth", target=target, languages=languages, seed=seed) as r,
-        steps() as on_step,
-    ):
+    planned = experiment.plan(languages, operators, words_per_sentence, batch_size, on.seed)
+    cost = partial(money.of_saturated, planned=planned, seconds=experiment.MOST_S)
+    with on.job("worth", languages, cost) as (target, r, on_step):
         experiment.measure(target, r, planned, worker_cpu, on_step)
     show_made(r.folder, "worth")
 
