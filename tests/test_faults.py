@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.experiments import faults, soak
-from bench.facts.records import Run, read
+from bench.facts.records import Run
 from bench.lambdas.target import Target
 from bench.report.gather import evidence
 from bench.report.gather.faults import outcomes
@@ -208,10 +208,10 @@ def test_a_soak_names_what_grew(grows_mb: float, verdict: str, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_faults_lose_nothing(target: Target, tmp_path: Path) -> None:
-    names = ("another-answer", "controller-restarted", "tokenizer-killed")
-    planned = faults.plan(names, 1, "node", "operator", ordered=True, seed=1)
+    names = ("another-answer", "tokenizer-killed")
+    planned = faults.plan(names, 1, "node", "operator", ordered=True, seed=1, surge_s=6.0)
     with Run("faults", target=target, results=tmp_path) as run:
-        faults.measure(target, run, planned, worker_cpu=0.4)
+        faults.measure(target, run, planned, worker_cpu=0.4, capacity_per_s=3000.0)
 
     (e,) = evidence.load([run.folder])
     of = {outcome.fault: outcome for outcome in outcomes(e)}
@@ -221,6 +221,4 @@ def test_faults_lose_nothing(target: Target, tmp_path: Path) -> None:
         assert (outcome.lost, outcome.duplicated, outcome.wrong) == (0, 0, 0)
         assert outcome.out_of_order == 0
     assert of["another-answer"].failed.keys() == {"WrongAnswer"}
-    assert of["controller-restarted"].outlived == 0
     assert of["tokenizer-killed"].restarts
-    assert not [x for x in read(run.folder) if x["kind"] == "fault" and x["error"]]

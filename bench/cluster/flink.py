@@ -355,8 +355,7 @@ class Cluster:
             # knows which. With the second compiler too, a third of a small worker's quota and half
             # of what the JobManager does go into compiling in their first minutes, which is all
             # that they live here.
-            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} "
-            f"-Djava.io.tmpdir={tmp} -XX:TieredStopAtLevel=1",
+            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} -XX:TieredStopAtLevel=1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": free_port(),
             "jobmanager.bind-host": "127.0.0.1",
@@ -391,9 +390,12 @@ class Cluster:
         (conf / "config.yaml").write_text(yaml.safe_dump(options))
 
     def _environment(self) -> dict[str, str]:
-        folders = (self.folder / name for name in ("conf", "log", "tmp"))
+        conf, log, tmp = (self.folder / name for name in ("conf", "log", "tmp"))
+        # Flink's scripts would split an option at a space that a folder's name holds.
+        options = os.environ.get("JAVA_TOOL_OPTIONS", "") + f' -Djava.io.tmpdir="{tmp}"'
         return {
-            **flink_environment(*folders),
+            **flink_environment(conf, log, tmp),
+            "JAVA_TOOL_OPTIONS": options.strip(),
             "FLINK_LIB_DIR": str(self.folder / "lib"),
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",

@@ -403,8 +403,9 @@ def _steer(
             watched.worker.hold(job, surge.worker_cpu)
             watched.account.look()
             measured = monitor.sample()
-        except FlinkError:
-            continue  # Nobody answers for a moment, the job ends, or it is being rescaled.
+        except (FlinkError, LookupError, TypeError, AttributeError, ValueError):
+            # Nobody answers for a moment, or not as Flink does; the job ends, or is being rescaled.
+            continue
         if measured is None:
             continue
         run.write("sample", surge=surge.name, **measured)

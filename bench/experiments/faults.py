@@ -361,17 +361,23 @@ NAMES = tuple(fault.name for fault in FAULTS)
 
 
 def plan(
-    names: Sequence[str], repeat: int, language: str, method: Method, ordered: bool, seed: int
+    names: Sequence[str],
+    repeat: int,
+    language: str,
+    method: Method,
+    ordered: bool,
+    seed: int,
+    surge_s: float = _SURGE_S,
 ) -> list[tuple[Fault, Surge]]:
     """A surge for each fault and repetition; the faults of a repetition in an order drawn from
     `seed`. Shapes are in multiples of the capacity."""
     rng = random.Random(seed)
     chosen = [fault for fault in FAULTS if fault.name in names]
-    end_s = _START_S + _SURGE_S
+    end_s = _START_S + surge_s
     like = Surge(
         method=method,
         language=language,
-        shape=str(SurgeShape(_BASE, _FACTOR, _START_S, _SURGE_S)),
+        shape=str(SurgeShape(_BASE, _FACTOR, _START_S, surge_s)),
         length_s=end_s + _TAIL_S,
         calm_from_s=end_s,
         base=_BASE,
@@ -399,16 +405,19 @@ def measure(
     planned: Sequence[tuple[Fault, Surge]],
     worker_cpu: float,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
+    capacity_per_s: float | None = None,
 ) -> None:
     """Measure the capacity, then break one thing a surge, and write a `fault` record of each. A
     surge that fails is recorded as such, and the others go on, on a new cluster if they must.
+
+    Args:
+        capacity_per_s: what rates are multiples of, if it is not to be measured.
 
     Raises:
         FlinkError: no cluster starts, or its capacity cannot be measured.
     """
     on_progress("Flink starts", 0.0)
     left = deque(planned)
-    capacity_per_s: float | None = None
     clusters = 0
     with Service(target) as service:
         while left:

@@ -35,7 +35,7 @@ FAULTS = tuple(x for x in faults.FAULTS if x.part == "Lambda" and "killed" not i
 # A heap that is touched at the start does not look like one that grows.
 _TOUCHED = {
     "env.java.opts.jobmanager": "-XX:+AlwaysPreTouch",
-    "env.java.opts.taskmanager": "-XX:TieredStopAtLevel=1 -XX:+AlwaysPreTouch",
+    "env.java.opts.taskmanager": "-XX:+AlwaysPreTouch",
 }
 
 
