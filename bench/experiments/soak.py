@@ -249,8 +249,15 @@ class _Watcher(_Background):
                 for pid in self._cluster.task_manager_pids()
             ]
             found.append(("service", psutil.Process(self._service.pid)))
-            found += [("function", process) for process in self._service.environments()]
+            found += [(_function(x), x) for x in self._service.environments()]
         return found
+
+
+def _function(process: psutil.Process) -> str:
+    """The role of an execution environment: a Java one is not to be compared with one of Node."""
+    with suppress(psutil.Error):
+        return f"function, {process.name().rstrip('0123456789.')}"
+    return "function"
 
 
 def _held(process: psutil.Process) -> dict[str, Any]:
