@@ -35,7 +35,8 @@ NOTICE_SOON = {"heartbeat.timeout": "10 s", "heartbeat.interval": "2 s"}
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("flink")
+    # A space in its name, which Flink's scripts would split options at.
+    folder = tmp_path_factory.mktemp("flink of ours")
     with Cluster(folder, task_managers=4, slots=1, settings=ADAPTIVE) as cluster:
         yield cluster
 
