@@ -30,6 +30,7 @@ from bench.report.say.table import (
     BRACKETS,
     Table,
     against_first,
+    by_language,
     estimate,
     number,
     short,
@@ -291,18 +292,16 @@ def throughput(e: Evidence) -> Table | None:
     if made is None:
         return None
     data = made.data
-    languages = [x for x in LANGUAGES if x in set(data["language"])]
-    rows = []
-    for size, group in data.groupby("sentences"):
-        rates = {
-            r["language"]: f"{number(r['sentences_per_s'])} / {number(r['tokens_per_s'])}"
-            for r in group.to_dict("records")
-        }
-        rows.append([f"{size:,}", *[rates.get(x, ABSENT) for x in languages]])
+    names, rows = by_language(
+        data,
+        "sentences",
+        "{:,}",
+        lambda r: f"{number(r['sentences_per_s'])} / {number(r['tokens_per_s'])}",
+    )
     return Table(
         "throughput",
         "Sentences per second / tokens per second, in the function",
-        ["sentences in the batch", *[NAMES[x] for x in languages]],
+        ["sentences in the batch", *names],
         rows,
         data[["sentences", "language", "n", "sentences_per_s", "tokens_per_s"]],
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from bench.facts.cost import PRICES, Usage, kpus_usd_per_hour
 from bench.report.gather.calls import steady
-from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
+from bench.report.gather.evidence import Evidence
 from bench.report.gather.surges import Arm, Conditions, Setting, measures
 from bench.report.say.relief import cell
-from bench.report.say.table import ABSENT, Table, number, usd
+from bench.report.say.table import ABSENT, Table, by_language, number, usd
 
 _PRICED = (
     f"List prices of {PRICES.as_of} in {PRICES.region}, without free tier; from billed time and "
@@ -55,18 +56,13 @@ def per_million(e: Evidence) -> Table | None:
         return None
     memory = int(found["memory_mb"].max())
     found = found[found["memory_mb"] == memory]
-    languages = [x for x in LANGUAGES if x in set(found["language"])]
-    rows = []
-    for size, group in found.groupby("sentences"):
-        cells = {
-            r["language"]: f"{usd(r['usd_x86_64'])} / {usd(r['usd_arm64'])}"
-            for r in group.to_dict("records")
-        }
-        rows.append([f"{size:,}", *[cells.get(x, ABSENT) for x in languages]])
+    names, rows = by_language(
+        found, "sentences", "{:,}", lambda r: f"{usd(r['usd_x86_64'])} / {usd(r['usd_arm64'])}"
+    )
     return Table(
         "cost",
         "Cost of a million sentences, x86_64 / arm64",
-        ["sentences in the batch", *[NAMES[x] for x in languages]],
+        ["sentences in the batch", *names],
         rows,
         found,
         f"Warm calls at {memory} MB. {_PRICED} arm64 assumes the same billed time.",
@@ -80,26 +76,23 @@ def by_memory(e: Evidence) -> Table | None:
         return None
     size = sweep_size(found)
     found = found[found["sentences"] == size]
-    languages = [x for x in LANGUAGES if x in set(found["language"])]
-    cheapest = found.groupby("language")["usd_x86_64"].idxmin().to_dict()
-    fastest = found.groupby("language")["duration_ms"].idxmin().to_dict()
-    rows = []
-    for memory, group in found.groupby("memory_mb"):
-        cells = {}
-        for index, r in group.iterrows():
-            x = r["language"]
-            best = {"cheapest": cheapest[x] == index, "fastest": fastest[x] == index}
-            marks = [word for word, is_best in best.items() if is_best]
-            cell = f"{number(r['duration_ms'])} ms, {usd(r['usd_x86_64'])}"
-            cells[x] = f"{cell} **{' and '.join(marks)}**" if marks else cell
-        rows.append([f"{memory} MB", *[cells.get(x, ABSENT) for x in languages]])
+    best = {
+        word: found.loc[found.groupby("language")[column].idxmin()].set_index("language")[
+            "memory_mb"
+        ]
+        for word, column in (("cheapest", "usd_x86_64"), ("fastest", "duration_ms"))
+    }
+
+    def text(r: Mapping[Any, Any]) -> str:
+        marks = [word for word, at in best.items() if at[r["language"]] == r["memory_mb"]]
+        said = f"{number(r['duration_ms'])} ms, {usd(r['usd_x86_64'])}"
+        return f"{said} **{' and '.join(marks)}**" if marks else said
+
+    names, rows = by_language(found, "memory_mb", "{} MB", text)
     return Table(
         "cost-memory",
         "Cost against speed by memory size",
-        [
-            f"Duration of a batch of {size}, cost of a million sentences",
-            *[NAMES[x] for x in languages],
-        ],
+        [f"Duration of a batch of {size}, cost of a million sentences", *names],
         rows,
         found,
         f"Median Duration of warm calls; x86_64. {_PRICED}",

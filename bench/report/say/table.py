@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from bench.report.gather.evidence import LANGUAGES, NAMES
 from bench.stats import Comparison, Estimate, Ranking
 
 ABSENT = "—"
@@ -41,6 +43,20 @@ class Table:
     def csv(self) -> str:
         """`data`, to six digits."""
         return str(self.data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def by_language(
+    data: pd.DataFrame, key: str, label: str, text: Callable[[Mapping[Any, Any]], str]
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table with a column a language and a row a value of `key`, called as
+    the format `label` says; `text` makes a cell of a line of `data`."""
+    cells = {(r[key], r["language"]): text(r) for r in data.to_dict("records")}
+    languages = [x for x in LANGUAGES if x in set(data["language"])]
+    rows = [
+        [label.format(v), *(cells.get((v, x), ABSENT) for x in languages)]
+        for v in sorted(set(data[key]))
+    ]
+    return [NAMES[x] for x in languages], rows
 
 
 def number(x: float | None) -> str:
