@@ -151,6 +151,15 @@ def test_what_costs_more_to_send_than_to_do_is_not_sent() -> None:
     assert "in a call of 10" in reason
 
 
+def test_what_the_worker_must_do_in_any_case_is_no_saving() -> None:
+    """Of 10 µs a sentence 8 are for sending its tokens downstream."""
+    known = Learned(capacity_per_s=50_000, local_us=10.0, work_us=2.0)
+    assert known.call_cost(PROFILE, 1000) == pytest.approx((8 + 0.3 + 5) / 10)
+    assert replace(known, work_us=10.0).call_cost(PROFILE, 1000) == pytest.approx(5.3 / 10)
+    measured = replace(known, call_us=12.0, sentences_per_call=1000)
+    assert measured.call_cost(PROFILE, 1000) == pytest.approx(1.2)
+
+
 def test_larger_calls_are_chosen_where_they_relieve_more() -> None:
     known = Learned(capacity_per_s=50_000, local_us=20.0)
     small = replace(SETTINGS, batch_size=10, profile=Profile(400.0, 0.5, 25.0))

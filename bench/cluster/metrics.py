@@ -44,6 +44,7 @@ _OWN = (
     "records",
     "localRecords",
     "localCpuNs",
+    "workCpuNs",
     "calledRecords",
     "callCpuNs",
     "waitedNs",
@@ -231,6 +232,7 @@ class JobMonitor:
             local = since("localRecords")
             found["local_per_s"] = rate("localRecords")
             found["local_cpu_us"] = since("localCpuNs") / 1000 / local if local else None
+            found["work_cpu_us"] = since("workCpuNs") / 1000 / local if local else None
         if "tokenizer.calls" in self._counters:
             called = since("calledRecords")
             found["called_per_s"] = rate("calledRecords")

@@ -198,6 +198,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "steady": "bool",
         "share_called": "float",
         "local_cpu_us": "float?",
+        "work_cpu_us": "float?",
         "call_cpu_us": "float?",
         "worker_cpu_us": "float?",
         "windows_cpu_us": "list",

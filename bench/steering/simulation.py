@@ -355,6 +355,7 @@ class _Watch:
             tokenizer_backpressured=0.0,
             local_per_s=since["local"] / elapsed,
             local_cpu_us=since["local_us"] / since["local"] if since["local"] else None,
+            work_cpu_us=since["local_us"] / since["local"] if since["local"] else None,
             called_per_s=since["called"] / elapsed,
             call_cpu_us=since["call_us"] / since["called"] if since["called"] else None,
             calls_per_s=since["calls"] / elapsed,

@@ -9,7 +9,7 @@ from pyflink.datastream import RuntimeContext
 
 from flink_job.offload.batch import Call
 
-Account = Literal["local", "calls"]
+Account = Literal["work", "local", "calls"]
 
 
 class Counters:
@@ -18,12 +18,14 @@ class Counters:
     records              taken up, each once
     localRecords         done here
     localCpuNs           CPU time of the task's thread for those, sending them downstream included
+    workCpuNs            of that the work alone, which is what a call would spare
     calledRecords        whose answers came
     callCpuNs            CPU time for calls and their answers, in whichever thread, likewise
     waitedNs             waiting for a free call, which Flink counts as busy
     calls, callsInFlight (a level), failedCalls, throttledCalls, lateCalls
 
-    CPU time is what `spend` is told to put down to an account, from then until the next word.
+    CPU time is what `spend` is told to put down to an account, from then until the next word. What
+    goes to "work" goes to "local", too.
     """
 
     def __init__(self, runtime_context: RuntimeContext) -> None:
@@ -32,6 +34,7 @@ class Counters:
         self.local_records = group.counter("localRecords")
         self.called_records = group.counter("calledRecords")
         self._cpu_ns = {
+            "work": group.counter("workCpuNs"),
             "local": group.counter("localCpuNs"),
             "calls": group.counter("callCpuNs"),
         }
@@ -43,7 +46,7 @@ class Counters:
         self._late = group.counter("lateCalls")
         self._account: Account | None = None
         self._since_ns = 0
-        self._spent_ns = {"local": 0, "calls": 0}
+        self._spent_ns = {"work": 0, "local": 0, "calls": 0}
         self._was_in_flight = 0
 
     def spend(self, account: Account) -> None:
@@ -58,6 +61,7 @@ class Counters:
         self.spend("calls")
         self._account = None
         self._spent_ns["calls"] += call_cpu_ns
+        self._spent_ns["local"] += self._spent_ns["work"]
         for account, spent_ns in self._spent_ns.items():
             if spent_ns:
                 self._cpu_ns[account].inc(spent_ns)

@@ -93,7 +93,7 @@ class Worker:
     def work(
         self, batch: Batch, passage: Passage, between: Callable[[], Iterable[Output]] = tuple
     ) -> Generator[Output, None, Results]:
-        """The results of `batch`, whose `passage` ends with it.
+        """The results of `batch`, whose `passage` ends with it. What follows is sending them on.
 
         Args:
             between: what else is to be done, after each slice.
@@ -101,7 +101,7 @@ class Worker:
         Raises:
             Cancelled: the job is being cancelled meanwhile.
         """
-        self._counters.spend("local")
+        self._counters.spend("work")
         results: Results = []
         worked_s, started_s = 0.0, time.perf_counter()
         records = iter(self._flatmap.records(batch.payload))
@@ -114,6 +114,7 @@ class Worker:
             yield from between()
             started_s = time.perf_counter()
         _close(passage, worked_s)
+        self._counters.spend("local")
         return results
 
 
@@ -467,7 +468,7 @@ class OffloadingFlatmap(_Offloading):
             if self._calls.has_flights(lane):
                 self._counters.spend("calls")
                 yield from self._look(lane)
-                self._counters.spend("local")
+                self._counters.spend("work")
 
         results = yield from self._worker.work(batch, passage, answers)
         yield from self._outlet.done(batch, passage, results)

@@ -28,6 +28,7 @@ class _Window:
     processed: float = 0.0
     local: float = 0.0
     local_us: float = 0.0
+    work_us: float = 0.0
     called: float = 0.0
     call_us: float = 0.0
     calls: float = 0.0
@@ -43,18 +44,21 @@ class Learned:
             rate" of DS2 (OSDI 2018), but holds while offloading, too, and under a quota, since
             throttled time is busy time. None until learned.
         local_us: CPU of the worker for a sentence done here; None where the job does not say.
+        work_us: of that what a call spares, which is not what sending it downstream takes.
         call_us: the same for a sentence that was called for, in calls of `sentences_per_call`; None
             until there were any.
     """
 
     capacity_per_s: float | None = None
     local_us: float | None = None
+    work_us: float | None = None
     call_us: float | None = None
     sentences_per_call: float | None = None
     _window: _Window = _Window()
     _seen: int = 0
     _paces: tuple[float, ...] = ()
     _local_us: tuple[float, ...] = ()
+    _work_us: tuple[float, ...] = ()
     _call_us: tuple[tuple[float, float], ...] = ()
 
     def without_calls(self) -> Learned:
@@ -63,13 +67,18 @@ class Learned:
 
     def call_cost(self, profile: Profile, sentences: float) -> float | None:
         """CPU of a sentence in calls of `sentences`, as a multiple of what it costs here; None if
-        the latter is not known. What was measured for one size is carried over to another in the
-        proportions of the profile."""
+        the latter is not known.
+
+        Before anything was called for, that is the profile's cost and sending it downstream, which
+        the worker does in any case. What was measured for one size is carried over to another in
+        these proportions.
+        """
         if self.local_us is None:
             return None
-        cost_us = profile.cpu_us(sentences)
+        sending_us = self.local_us - self.work_us if self.work_us is not None else 0.0
+        cost_us = sending_us + profile.cpu_us(sentences)
         if self.call_us is not None and self.sentences_per_call is not None:
-            cost_us *= self.call_us / profile.cpu_us(self.sentences_per_call)
+            cost_us *= self.call_us / (sending_us + profile.cpu_us(self.sentences_per_call))
         return cost_us / self.local_us
 
 
@@ -90,7 +99,11 @@ def learn(before: Learned, sample: Sample, gap_s: float, share: float) -> Learne
         return known
     has_cpu = window.local_us + window.call_us > 0
     if window.local > 0 and window.local_us > 0:
-        known = replace(known, _local_us=_with(known._local_us, window.local_us / window.local))
+        known = replace(
+            known,
+            _local_us=_with(known._local_us, window.local_us / window.local),
+            _work_us=_with(known._work_us, window.work_us / window.local),
+        )
     if window.called > 0 and window.calls > 0:
         costs = (window.call_us / window.called, window.called / window.calls)
         known = replace(known, _call_us=_with(known._call_us, costs))
@@ -113,6 +126,7 @@ def _added(window: _Window, sample: Sample, gap_s: float) -> _Window:
         processed=window.processed + (sample.processed_per_s or 0.0) * gap_s,
         local=window.local + local,
         local_us=window.local_us + local * (sample.local_cpu_us or 0.0),
+        work_us=window.work_us + local * (sample.work_cpu_us or sample.local_cpu_us or 0.0),
         called=window.called + called,
         call_us=window.call_us + called * (sample.call_cpu_us or 0.0),
         calls=window.calls + (sample.calls_per_s or 0.0) * gap_s,
@@ -132,6 +146,7 @@ def _concluded(known: Learned) -> Learned:
         known,
         capacity_per_s=capacity,
         local_us=local_us,
+        work_us=median(known._work_us) if known._work_us else None,
         call_us=call_us,
         sentences_per_call=size,
     )

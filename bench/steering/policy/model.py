@@ -34,6 +34,7 @@ class Sample:
     tokenizer_waiting: float | None = None
     local_per_s: float | None = None
     local_cpu_us: float | None = None
+    work_cpu_us: float | None = None
     called_per_s: float | None = None
     call_cpu_us: float | None = None
     calls_per_s: float | None = None
@@ -59,7 +60,8 @@ class Profile:
         compute_ms: `Duration` of a warm call with a full batch.
         shipping_ms: the client's time around that call, less its `Duration`.
         call_cpu_us, sentence_cpu_us: CPU that a call takes the worker, apart from its sentences,
-            and for each of them: taken for true until the job has measured its own.
+            and for each of them, apart from sending them downstream: taken for true until the job
+            has measured its own.
     """
 
     cold_start_ms: float
