@@ -22,6 +22,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -150,6 +151,9 @@ class Cluster:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._files: list[Any] = []
         self._named: dict[str, int] = {}
+        # A process is to end with its parent, by which the kernel means the thread that started it:
+        # one that is there as long as the cluster, whoever asks.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 
     def __enter__(self) -> Cluster:
         try:
@@ -183,6 +187,7 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._starter.shutdown()
         for file in self._files:
             file.close()
         for name in ("lib", "tmp"):
@@ -407,7 +412,8 @@ class Cluster:
         name = f"{kind}-{len(self._files)}"
         if kind == "taskmanager":
             options = (*options, "-D", f"taskmanager.resource-id={name}")
-        process = subprocess.Popen(
+        process = self._starter.submit(
+            subprocess.Popen,
             [str(flink_home() / "bin" / f"{kind}.sh"), "start-foreground", *options],
             env=self._environment(),
             cwd=self.folder,
@@ -415,7 +421,7 @@ class Cluster:
             stdout=log,
             stderr=subprocess.STDOUT,
             preexec_fn=end_with_parent,
-        )
+        ).result()
         self._processes.append(process)
         self._named[name] = process.pid
         return process
