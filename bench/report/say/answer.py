@@ -3,7 +3,7 @@ the ranges that it rests on, and says "not known" where that is what they say.""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -100,7 +100,7 @@ def _helps_by_arm(settings: Sequence[Setting]) -> list[str]:
     if not found:
         return []
     setting = settings[0]
-    each = "; ".join(f"{_who(a)} {_lower(c)}" for a, c in found)
+    each = "; ".join(f"{_who(a)} {_ratio(c)}" for a, c in found)
     wrong = sum(
         value
         for a in setting.arms
@@ -116,7 +116,7 @@ def _helps_by_arm(settings: Sequence[Setting]) -> list[str]:
     return [f"**How much does it help?** p99 without ÷ with offload: {each}. {ledger}."]
 
 
-def _lower(c: Comparison) -> str:
+def _ratio(c: Comparison) -> str:
     if c.verdict == "different":
         return f"{between(c.ratio)} (n = {c.ratio.n})"
     if c.verdict == "equal":
@@ -260,7 +260,8 @@ def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     ):
         ranked = languages.rankings(e, column)
         if ranked:
-            said.append(f"{where}: {_by(ranked, lambda size: f'{size:,} {_plural(size)}')}")
+            each = (f"{size:,} {_plural(size)} {_first(r)}" for size, r in ranked.items())
+            said.append(f"{where}: {'; '.join(each)}")
     ranked_surges = _in_surge(settings)
     if ranked_surges:
         lengths = {
@@ -280,11 +281,6 @@ def _which_language(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         "corrected for being many (Holm); a language is named from "
         f"{stats.MIN_SURGES} passes or surges on."
     ]
-
-
-def _by(ranked: Mapping[int, Ranking], name: object) -> str:
-    assert callable(name)
-    return "; ".join(f"{name(size)} {_first(r)}" for size, r in ranked.items())
 
 
 def _first(r: Ranking) -> str:
@@ -486,7 +482,7 @@ def _order(settings: Sequence[Setting]) -> list[str]:
             if not is_ordered or free is None:
                 continue
             each = [
-                f"{m.removesuffix('_ms')} {_dearer(c)}"
+                f"{m.removesuffix('_ms')} {_ratio(c)}"
                 for m in ("p50_ms", "p99_ms")
                 if (c := setting.ratio(free, kept, m))
             ]
@@ -495,14 +491,6 @@ def _order(settings: Sequence[Setting]) -> list[str]:
     if not said:
         return []
     return [f"**What does order cost?** Ordered ÷ not ordered: {'; '.join(said)}."]
-
-
-def _dearer(c: Comparison) -> str:
-    if c.verdict == "equal":
-        return f"equal within {c.margin - 1:.0%} (n = {c.ratio.n})"
-    if c.verdict == "different":
-        return f"{between(c.ratio)} (n = {c.ratio.n})"
-    return f"not known ({between(c.ratio)}, n = {c.ratio.n}{settles(c)})"
 
 
 def _how_sure(e: Evidence, settings: Sequence[Setting]) -> list[str]:
