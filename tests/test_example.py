@@ -14,6 +14,7 @@ from bench.cluster.flink import Cluster, wait_until
 from bench.lambdas.target import local_service
 from examples.function.orders import parse
 from examples.parse_orders import BATCHES, LINES
+from tests.proofs import proof
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NOTICE_SOON = {"heartbeat.timeout": "10 s", "heartbeat.interval": "2 s"}
@@ -26,7 +27,10 @@ def test_an_order_is_its_id_its_customer_and_its_total() -> None:
 
 
 @pytest.mark.slow
-def test_every_order_comes_out_once_although_the_task_manager_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", [False, *proof(True)])
+def test_every_order_comes_out_once_also_where_the_task_manager_is_killed(
+    killed: bool, tmp_path: Path
+) -> None:
     output = tmp_path / "orders"
     with (
         local_service(f"--template={EXAMPLES / 'template.yaml'}") as endpoint,
@@ -36,11 +40,12 @@ def test_every_order_comes_out_once_although_the_task_manager_is_killed(tmp_path
             "examples.parse_orders", "--endpoint", endpoint, "--output", str(output)
         )
         wait_until(lambda: cluster.running(job), 90, "all tasks running")
-        time.sleep(4)
-        (pid,) = cluster.task_managers_of(job, "orders")
-        os.kill(pid, signal.SIGKILL)
+        if killed:
+            time.sleep(4)
+            (pid,) = cluster.task_managers_of(job, "orders")
+            os.kill(pid, signal.SIGKILL)
         wait_until(lambda: cluster.state(job) == "FINISHED", 120, "the job to finish")
-        assert cluster.failure(job)
+        assert bool(cluster.failure(job)) is killed
     files = [f for f in output.rglob("part-*") if not f.name.startswith(".")]
     lines = [line.split() for f in files for line in f.read_text().splitlines()]
     assert sorted(int(id) for id, *_ in lines) == list(range(BATCHES * LINES))
