@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.experiments import cold, compute
+from bench.experiments import cold, compute, surge
 from bench.facts.records import Run, frames
 from bench.lambdas.control import MemoryRefused, TargetError, force_cold, kept
+from bench.lambdas.spending import Overspent, Spending
 from bench.lambdas.target import Target
 from flink_job.offload.endpoint import lambda_api
 from tests.edge import Edge, edge
@@ -144,7 +146,13 @@ def test_a_memory_size_that_the_account_may_not_have_is_noted_and_the_others_go_
             rounds=1,
             max_warmup=2,
         )
+        like = replace(surge.plain(1.0), method="operator", language="python")
+        ready = [surge.ready(there, run, replace(like, memory_mb=x)) for x in (1769, 10240)]
+        poor = replace(there, spending=Spending(max_usd=1e-6), memory_mb={"python": 1769})
+        with pytest.raises(Overspent):
+            surge.ready(poor, run, like)
+    assert ready == [True, False]
     found = frames(run.folder)
     assert set(found["cold"]["memory_mb"]) == set(found["call"]["memory_mb"]) == {1769}
-    assert found["failure"]["error"].tolist() == ["MemoryRefused"] * 2
+    assert found["failure"]["error"].tolist() == ["MemoryRefused"] * 3
     assert found["failure"]["message"].str.contains("cannot have 10240 MB").all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,19 @@ def test_a_call_that_tells_no_time_is_counted_and_said(tmp_path: Path) -> None:
 
 def test_what_goes_on_after_a_targets_failure_ends_with_the_money() -> None:
     assert not issubclass(Overspent, TargetError)
+
+
+def test_what_may_cost_more_than_is_left_is_not_begun() -> None:
+    most = Expected.in_flight(8, 10, 1024).usd
+    target = replace(_target(Spending(max_usd=1.1 * most)), memory_mb={"python": 1024})
+    target.expects("python", calls=8, seconds=10, memory_mb=None)
+    with pytest.raises(Overspent, match=r"spent \$0.0000 of --max-usd .* next may cost \$0.00"):
+        target.expects("python", calls=8, seconds=10, memory_mb=2048)
+
+
+def test_calls_that_nobody_waited_for_are_said_and_what_was_not_called_costs_nothing() -> None:
+    spending = Spending()
+    counts = {"calls": 9, "billed_ms": 1000.0, "memory_mb": 1024.0, "late": 2, "timed_out": 1}
+    spending.wrote("lambda", counts)
+    spending.wrote("failure", {"error": "MemoryRefused"})
+    assert (spending.calls, spending.unknown) == (9, 3)

@@ -15,7 +15,7 @@ from bench.cluster.worker import Worker
 from bench.experiments import calibrate, drive
 from bench.experiments.drive import CALLING, Method, Surge
 from bench.facts.records import Run, read
-from bench.lambdas.target import Target, force_cold
+from bench.lambdas.target import MemoryRefused, Target, force_cold
 from bench.steering.policy import Policy, Profile, Settings, policy
 from flink_job.load.shapes import Flash, Shape, Sine, Square, Trace, parse
 from flink_job.load.shapes import Surge as SurgeShape
@@ -174,8 +174,8 @@ def measure(
                 on_progress(now.name, (done + min(1.0, seconds / now.length_s)) / total)
 
             progress(0.0)
-            if target and now.language:
-                force_cold(target, target.functions[now.language], now.memory_mb)
+            if target and now.language and not ready(target, run, now):
+                continue
             for _ in range(now.slots - len(cluster.task_manager_pids())):
                 cluster.add_task_manager(1)
             if now.method == "scale-out":
@@ -188,6 +188,33 @@ def measure(
         for number, kind in enumerate(kinds):
             on_progress("calibration", (len(kinds) + len(planned) + number) / total)
             calibrate.measure(run, cluster, worker, works[kind], "after")
+
+
+def ready(target: Target, run: Run, now: Surge) -> bool:
+    """Whether a surge may call its function, which is cold then. A memory size that the account may
+    not have is a `failure` record, and the other surges go on.
+
+    Raises:
+        Overspent: it may cost more than is left to be spent.
+        TargetError: see `force_cold`.
+    """
+    assert now.language
+    target.expects(now.language, now.max_in_flight, now.length_s, now.memory_mb)
+    function = target.functions[now.language]
+    try:
+        force_cold(target, function, now.memory_mb)
+    except MemoryRefused as error:
+        run.write(
+            "failure",
+            language=now.language,
+            function=function,
+            error=type(error).__name__,
+            message=error.message,
+            where=f"surge: {now.name}",
+            at_ms=run.elapsed_ms,
+        )
+        return False
+    return True
 
 
 def _kind(planned: Surge) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ from bench.cluster.worker import Worker
 from bench.experiments import calibrate
 from bench.experiments.batches import Work
 from bench.experiments.calibrate import Look
-from bench.experiments.drive import Surge, warm_pool
+from bench.experiments.drive import Surge, calls_record, warm_pool
 from bench.facts.records import Run
 from bench.lambdas.target import Target, TargetError
 
@@ -132,8 +132,10 @@ def said(one: Surge) -> str:
 def _measure_one(target: Target, run: Run, cluster: Cluster, worker: Worker, one: Surge) -> None:
     output = run.folder / "output" / f"worth-{one.ordinal}"
     names = (*LOCAL, *CALLS) if one.language else LOCAL
+    if one.language:
+        target.expects(one.language, one.max_in_flight, MOST_S, one.memory_mb)
     with (
-        warm_pool(one, target),
+        warm_pool(one, target) as pool,
         calibrate.saturated(cluster, worker, one, output, target) as job,
     ):
         looks = calibrate.watch(cluster, worker, job, names, most=_WINDOWS)
@@ -151,6 +153,10 @@ def _measure_one(target: Target, run: Run, cluster: Cluster, worker: Worker, one
         **figures(looks),
         **(call_figures(_calls(output), looks) if one.language else {}),
     )
+    if one.language:
+        warm_up_calls, warm_up_billed_ms = pool.spent() if pool else (0, 0.0)
+        warm_up = {"warm_up_calls": warm_up_calls, "warm_up_billed_ms": warm_up_billed_ms}
+        target.wrote("lambda", {**calls_record(_calls(output)), **warm_up})
 
 
 def figures(looks: Sequence[Look]) -> dict[str, Any]:

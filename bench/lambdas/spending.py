@@ -13,6 +13,8 @@ from bench.facts.cost import PRICES, Usage
 # Assumed for the estimate alone, in ms billed: above what any of our functions took with one CPU.
 COLD_MS = 1000.0
 WARM_MS = 50.0
+# Failures for which no function was called, or whose calls are counted elsewhere.
+_NO_CALLS = {"MemoryRefused", "TargetError", "FlinkError"}
 # The shortest that a call in flight can be, so that there cannot be more of them.
 _SHORTEST_MS = 5.0
 
@@ -71,6 +73,14 @@ class Spending:
     def usd(self) -> float:
         return Usage(self.calls, self.gb_seconds).usd()
 
+    def expects(self, more: Expected) -> None:
+        """Raise Overspent unless there is money left for so much more."""
+        if self.max_usd is not None and self.usd + more.usd > self.max_usd:
+            raise Overspent(
+                f"spent ${self.usd:.4f} of --max-usd {self.max_usd:g}, and stopped: what comes "
+                f"next may cost ${more.usd:.4f}"
+            )
+
     def wrote(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Count a record of calls.
 
@@ -81,11 +91,15 @@ class Spending:
             case "cold" | "call":
                 self._add(1, fields.get("billed_ms"), fields.get("memory_mb"))
             case "failure":
+                if fields.get("error") in _NO_CALLS:
+                    return
                 self._add(1, None, None)
             case "lambda":
                 calls = fields["calls"] + (fields.get("warm_up_calls") or 0)
                 billed_ms = fields["billed_ms"] + (fields.get("warm_up_billed_ms") or 0.0)
                 self._add(calls, billed_ms, fields.get("memory_mb"))
+                if fields.get("memory_mb") is not None:
+                    self.unknown += (fields.get("timed_out") or 0) + (fields.get("late") or 0)
             case _:
                 return
         if self.max_usd is not None and self.usd >= self.max_usd:
