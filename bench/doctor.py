@@ -82,7 +82,6 @@ PARTS: dict[str, tuple[str, str]] = {
     "java runtime": (".runtimes/java/.made-from", "running the Java function here"),
     "node runtime": (".runtimes/node/.made-from", "running the Node function here"),
     "functions": (".aws-sam/build/template.yaml", "calling them; built by sam"),
-    "empty functions": (".aws-sam/empty/template.yaml", "bench cold; built by sam"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def run(environment: dict[str, str]) -> Run:
             input=answers,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -90,7 +91,8 @@ def test_our_stack_from_its_deploy_to_its_end(run: Run, tmp_path: Path) -> None:
     built = tmp_path / "built"
     shutil.copytree(ROOT / ".aws-sam/build", built)
     deploy = ["sam", "deploy", "--template", built / "template.yaml", "--stack-name", "bursts",
-              "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]  # fmt: skip
+              "--resolve-s3", "--capabilities", "CAPABILITY_IAM",
+              "--parameter-overrides", "Empty=yes"]  # fmt: skip
     assert "Successfully created/updated stack - bursts" in run(*deploy)
     names = outputs(run, "bursts")
     event = {"sentences": ["Hello, World"]}
@@ -106,8 +108,9 @@ def test_our_stack_from_its_deploy_to_its_end(run: Run, tmp_path: Path) -> None:
     said = run(*cold, "--yes", cwd=tmp_path)
     assert "AWS API at http://localhost" in said
     assert "AWS Lambda" not in said
-    assert "at most about 1 calls and $0.00" in said
-    assert "spent: 1 calls, $0.0000" in said
+    assert "at most about 2 calls and $0.00" in said
+    assert "spent: 2 calls, $0.0000" in said
+    assert "ours ÷ empty handler" in said
     stopped = run(*cold, "--max-usd", "1e-9", cwd=tmp_path, answers="y\n", fails=True)
     assert "of --max-usd 1e-09, and stopped" in stopped
 
@@ -117,10 +120,32 @@ def test_our_stack_from_its_deploy_to_its_end(run: Run, tmp_path: Path) -> None:
     assert "UPDATE_COMPLETE" in run(*deploy)
     assert invoke(run, names["PythonTokenizerName"], event, tmp_path) == "new"
 
+    assert "UPDATE_COMPLETE" in run(*deploy, "SnapStart=PublishedVersions")
+    alias = outputs(run, "bursts")["JavaTokenizerName"]
+    assert alias.endswith(":live")
+    assert "spent: 2 calls" in run(*cold[:4], "java", *cold[5:], "--yes", cwd=tmp_path)
+    versions = run("aws", "lambda", "list-versions-by-function", "--function-name",
+                   alias.removesuffix(":live"))  # fmt: skip
+    assert [x["Version"] for x in json.loads(versions)["Versions"]] == ["$LATEST", "1"]
+
     run("sam", "delete", "--stack-name", "bursts", "--no-prompts", "--region", "us-east-1")
     gone = run("aws", "lambda", "get-function", "--function-name", names["JavaTokenizerName"],
                fails=True)  # fmt: skip
     assert "ResourceNotFoundException" in gone
+
+
+@pytest.mark.slow
+def test_a_surge_is_offloaded_to_a_stack(run: Run, tmp_path: Path) -> None:
+    run("sam", "deploy", "--template", ROOT / ".aws-sam/build/template.yaml", "--stack-name",
+        "surged", "--resolve-s3", "--capabilities", "CAPABILITY_IAM")  # fmt: skip
+    surge = ["python", "-m", "bench.cli", "surge", "python", "--stack", "surged", "--yes",
+             "--method", "operator", "--repetitions", "1", "--burst", "2"]  # fmt: skip
+    said = run(*surge, cwd=tmp_path)
+    assert "AWS API at http://localhost" in said
+    assert "AWS Lambda" not in said
+    assert re.search(r"spent: \d{3,} calls, \$0\.0", said), "cold, warm and in the surge"
+    [records] = (tmp_path / "results").glob("*/records.jsonl")
+    assert '"kind":"ledger"' in records.read_text()
 
 
 def test_a_project_that_is_not_ours_is_built_deployed_with_answers_and_called(
@@ -251,14 +276,6 @@ def test_a_stacks_functions_are_found_by_its_outputs(aws: dict[str, str]) -> Non
         assert target.empties == {}
 
 
-def test_handlers_that_do_nothing_are_found_beside_the_stack(aws: dict[str, str]) -> None:
-    _created("both", _ours("Python"))
-    _created("both-empty", _ours("Python").replace("Tokenizer", "Empty"))
-    with open_target("both") as target:
-        assert target.functions["python"].startswith("both-PythonTokenizer-")
-        assert target.empties["python"].startswith("both-empty-PythonEmpty-")
-
-
 def test_a_stack_of_one_language_is_enough_and_says_what_it_lacks(aws: dict[str, str]) -> None:
     _created("one", _ours("Node"))
     with open_target("one") as target:
@@ -304,17 +321,29 @@ Outputs:
         assert target.versions == {"java": "container image"}
 
 
-def test_an_alias_can_be_called_but_its_cold_start_not_forced(aws: dict[str, str]) -> None:
+def test_an_aliass_cold_start_is_that_of_a_version_made_for_it(aws: dict[str, str]) -> None:
     template = _ours("Python").replace("!Ref PythonTokenizer", "!Ref PythonTokenizerAliaslive")
     properties = "      Runtime: python3.11\n"
     _created("aliased", template.replace(properties, properties + "      AutoPublishAlias: live\n"))
     with open_target("aliased") as target:
         client = LambdaClient(target.endpoint_url, target.region)
         assert client.invoke(target.functions["python"], {}).value == {}
-        called = boto3.client("lambda").invoke(FunctionName=target.functions["python"])
-        assert called["ExecutedVersion"] == "1"
-        with pytest.raises(TargetError, match="is a version or an alias"):
-            force_cold(target, target.functions["python"])
+        alias, api = target.functions["python"], boto3.client("lambda")
+        name = alias.removesuffix(":live")
+        assert api.invoke(FunctionName=alias)["ExecutedVersion"] == "1"
+        before = api.get_function_configuration(FunctionName=name)
+        for version in ("2", "3"):
+            force_cold(target, alias)
+            answer = client.invoke(alias, {})
+            assert answer.report.init_ms
+            assert api.invoke(FunctionName=alias)["ExecutedVersion"] == version
+        with pytest.raises(TargetError, match="is a version, which cannot be configured"):
+            force_cold(target, f"{name}:1")
+    assert api.invoke(FunctionName=alias)["ExecutedVersion"] == "1"
+    versions = api.list_versions_by_function(FunctionName=name)["Versions"]
+    assert [x["Version"] for x in versions] == ["$LATEST", "1"]
+    after = api.get_function_configuration(FunctionName=name)
+    assert after.get("Environment") == before.get("Environment")
 
 
 def test_a_stack_that_is_not_there_is_told(aws: dict[str, str]) -> None:

@@ -69,7 +69,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_a_second_run_does_nothing(tree: Tree) -> None:
-    assert tree.steps() == ["venv", "jar", "project", "functions", "empties"]
+    assert tree.steps() == ["venv", "jar", "project", "functions"]
     calls = (tree.folder / "calls").read_text()
     done = tree.set_up()
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -82,8 +82,8 @@ def test_only_what_changed_is_made_again(tree: Tree) -> None:
     assert tree.steps() == ["functions"]
     tree.write("requirements.lock", "click==8.1.9\n")
     assert tree.steps() == ["venv", "jar"]  # whose Flink may be another now
-    shutil.rmtree(tree.folder / ".aws-sam/empty")
-    assert tree.steps() == ["empties"]
+    shutil.rmtree(tree.folder / ".aws-sam/build")
+    assert tree.steps() == ["functions"]
 
 
 def test_a_step_that_did_not_end_is_done_again_and_no_other(tree: Tree) -> None:
@@ -92,9 +92,9 @@ def test_a_step_that_did_not_end_is_done_again_and_no_other(tree: Tree) -> None:
     tree.write("broken", "")
     done = tree.set_up()
     assert done.returncode != 0
-    assert "empties did not work" in done.stderr
+    assert "functions did not work" in done.stderr
     (tree.folder / "broken").unlink()
-    assert tree.steps() == ["empties"]
+    assert tree.steps() == ["functions"]
 
 
 def test_what_only_root_can_bring_is_one_line_with_the_command(tree: Tree) -> None:
@@ -169,13 +169,13 @@ def test_the_functions_are_built_by_the_python_that_is_here(tree: Tree) -> None:
     tree.write(".venv/bin/python", "#!/bin/sh\necho python3.12\n")
     tree.steps()
     calls = (tree.folder / "calls").read_text()
-    assert calls.count("sam build --parameter-overrides PythonRuntime=python3.12") == 2
+    assert calls.count("sam build --parameter-overrides PythonRuntime=python3.12") == 1
 
 
 def test_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "a b").mkdir()
     tree = Tree(tmp_path / "a b")
-    assert tree.steps() == ["venv", "jar", "project", "functions", "empties"]
+    assert tree.steps() == ["venv", "jar", "project", "functions"]
     assert tree.steps() == []
 
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-TEMPLATES = ["template.yaml", "functions/empty/template.yaml"]
-BUILT = {"PythonTokenizer", "JavaTokenizer", "NodeTokenizer"}
-MAY_DIFFER = {"Runtime", "Handler", "CodeUri"}
+TEMPLATE = "template.yaml"
+LANGUAGES = ("Python", "Java", "Node")
+MAY_DIFFER = {"Runtime", "Handler", "CodeUri", "SnapStart"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -22,6 +22,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.SequenceNode):
+        return {f"Fn::{tag}": loader.construct_sequence(node, deep=True)}
     assert isinstance(node, yaml.ScalarNode)
     value: Any = loader.construct_scalar(node)
     if tag == "Ref":
@@ -32,23 +34,22 @@ def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, 
 _Loader.add_multi_constructor("!", _long_form)
 
 
-def read(template: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.load((ROOT / template).read_text(), Loader=_Loader)
+def read() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.load((ROOT / TEMPLATE).read_text(), Loader=_Loader)
     return content
 
 
-def functions(template: str) -> dict[str, dict[str, Any]]:
+def functions() -> dict[str, dict[str, Any]]:
     return {
         name: resource["Properties"]
-        for name, resource in read(template)["Resources"].items()
+        for name, resource in read()["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
     }
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_sam_finds_nothing_to_complain_about(template: str) -> None:
+def test_sam_finds_nothing_to_complain_about() -> None:
     done = subprocess.run(
-        [ROOT / ".venv/bin/sam", "validate", "--lint", "--template", template],
+        [ROOT / ".venv/bin/sam", "validate", "--lint", "--template", TEMPLATE],
         cwd=ROOT,
         env={**os.environ, "SAM_CLI_TELEMETRY": "0"},
         capture_output=True,
@@ -57,48 +58,57 @@ def test_sam_finds_nothing_to_complain_about(template: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_functions_differ_in_runtime_handler_and_code_alone(template: str) -> None:
+def test_functions_differ_in_runtime_handler_and_code_alone() -> None:
+    """The handlers that do nothing included, beside which the others are compared."""
     shared = [
         {key: value for key, value in properties.items() if key not in MAY_DIFFER}
-        for properties in functions(template).values()
+        for properties in functions().values()
     ]
-    assert len(shared) == 3
-    assert shared[0] == shared[1] == shared[2]
+    assert len(shared) == 6
+    assert all(x == shared[0] for x in shared)
+    for language in LANGUAGES:
+        ours, empty = functions()[f"{language}Tokenizer"], functions()[f"{language}Empty"]
+        assert ours["Runtime"] == empty["Runtime"] == {"Ref": f"{language}Runtime"}
 
 
-def test_empty_functions_have_the_memory_time_and_runtimes_of_the_real_ones() -> None:
-    defaults = {
-        name: value["Default"] for name, value in read("template.yaml")["Parameters"].items()
+def test_outputs_name_every_function() -> None:
+    outputs = read()["Outputs"]
+    for language in LANGUAGES:
+        assert outputs[f"{language}TokenizerArn"]["Value"] == {
+            "Fn::GetAtt": [f"{language}Tokenizer", "Arn"]
+        }
+        assert outputs[f"{language}EmptyName"] == {
+            "Condition": "HasEmpties",
+            "Value": {"Ref": f"{language}Empty"},
+        }
+    assert outputs["NodeTokenizerName"]["Value"] == {"Ref": "NodeTokenizer"}
+    assert len(outputs) == 9
+
+
+@pytest.mark.parametrize("language", ["Python", "Java"])
+def test_with_snap_start_outputs_name_the_alias_of_a_version(language: str) -> None:
+    """Only versions have snapshots; without it, and for Node, they name the function itself."""
+    template, condition = read(), f"{language}SnapStart"
+    function, alias = {"Ref": f"{language}Tokenizer"}, {"Ref": f"{language}Alias"}
+    named = template["Outputs"][f"{language}TokenizerName"]["Value"]
+    assert named == {"Fn::If": [condition, alias, function]}
+    for kind in ("Version", "Alias"):
+        resource = template["Resources"][f"{language}{kind}"]
+        assert resource["Condition"] == condition
+        assert resource["Properties"]["FunctionName"] == function
+    assert functions()[f"{language}Tokenizer"]["SnapStart"] == {
+        "ApplyOn": {"Fn::If": [condition, "PublishedVersions", "None"]}
     }
-    empty = read("functions/empty/template.yaml")["Globals"]["Function"]
-    assert empty["MemorySize"] == defaults["Memory"]
-    assert empty["Timeout"] == defaults["Timeout"]
-    assert empty["Architectures"] == [defaults["Architecture"]]
-    for language in ("Python", "Java", "Node"):
-        runtime = functions("functions/empty/template.yaml")[f"{language}Empty"]["Runtime"]
-        if isinstance(runtime, dict):  # a parameter, so that set-up can say which Python is here
-            parameters = read("functions/empty/template.yaml")["Parameters"]
-            runtime = parameters[runtime["Ref"]]["Default"]
-        assert runtime == defaults[f"{language}Runtime"]
-
-
-def test_outputs_name_every_function_and_its_arn() -> None:
-    outputs = read("template.yaml")["Outputs"]
-    for name in BUILT:
-        assert outputs[f"{name}Name"]["Value"] == {"Ref": name}
-        assert outputs[f"{name}Arn"]["Value"] == {"Fn::GetAtt": [name, "Arn"]}
-    assert len(outputs) == 2 * len(BUILT)
 
 
 def test_the_role_may_write_to_its_log_group_and_nothing_else() -> None:
-    role = read("template.yaml")["Resources"]["Role"]["Properties"]
+    role = read()["Resources"]["Role"]["Properties"]
     assert "ManagedPolicyArns" not in role
     [policy] = role["Policies"]
     [statement] = policy["PolicyDocument"]["Statement"]
     assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
     assert statement["Resource"] == {"Fn::GetAtt": ["Logs", "Arn"]}
-    assert read("template.yaml")["Resources"]["Logs"]["Properties"]["RetentionInDays"] > 0
+    assert read()["Resources"]["Logs"]["Properties"]["RetentionInDays"] > 0
 
 
 @pytest.mark.parametrize(
@@ -106,8 +116,8 @@ def test_the_role_may_write_to_its_log_group_and_nothing_else() -> None:
     [
         ("functions/python", ".aws-sam/build/PythonTokenizer"),
         ("functions/node", ".aws-sam/build/NodeTokenizer"),
-        ("functions/empty/python", ".aws-sam/empty/PythonEmpty"),
-        ("functions/empty/node", ".aws-sam/empty/NodeEmpty"),
+        ("functions/empty/python", ".aws-sam/build/PythonEmpty"),
+        ("functions/empty/node", ".aws-sam/build/NodeEmpty"),
     ],
 )
 def test_what_is_built_are_the_sources_byte_for_byte(source: str, built: str) -> None:
@@ -118,7 +128,7 @@ def test_what_is_built_are_the_sources_byte_for_byte(source: str, built: str) ->
     ("source", "built"),
     [
         ("functions/java", ".aws-sam/build/JavaTokenizer"),
-        ("functions/empty/java", ".aws-sam/empty/JavaEmpty"),
+        ("functions/empty/java", ".aws-sam/build/JavaEmpty"),
     ],
 )
 def test_built_classes_are_what_the_sources_compile_to(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,7 @@ def test_intrinsic_functions_are_resolved_and_booleans_are_awss(tmp_path: Path) 
         ("Globals: \nResources: {F: {Type: A}}", "Globals is empty"),
         ("Globals: {Function: [1]}\nResources: {F: {Type: A}}", "Globals.Function is no map"),
         ("Resources: {F: {Properties: {}}}", "Resources.F has no Type"),
+        ("Resources: {On: {Type: A}}", "the key Resources.True is no text; put on, off"),
         ("Resources: {'Fn::ForEach::L': [X, [a, b], {}]}", "only AWS expands it"),
         ("Parameters: {P: {Type: String}}\nResources: {F: {Type: A}}", "--parameter-overrides P="),
     ],
@@ -196,3 +199,21 @@ def test_a_function_is_there_if_its_condition_holds(tmp_path: Path) -> None:
         _read(tmp_path, resources, head.replace("!Ref Stage", "!ImportValue Far"))
     with pytest.raises(TemplateError, match=r"cannot resolve its condition (Dev|Live)"):
         _read(tmp_path, resources)
+
+
+def test_that_nothing_is_restored_here_is_told_where_snap_start_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    asking = "CodeUri: ., SnapStart: {ApplyOn: !If [Snapped, PublishedVersions, None]}"
+    head = (
+        "Parameters: {P: {Type: String, Default: x}}\nConditions: {Snapped: !Equals [!Ref P, y]}\n"
+    )
+    resources = GOOD.replace("CodeUri: .", asking)
+    assert not _read(tmp_path, resources, head)["Good"].snap_start
+    assert _read(tmp_path, resources, head, P="y")["Good"].snap_start
+    said = subprocess.run(
+        [sys.executable, "-m", "bench.cli", "serve", "--port=0", "--with-parent",
+         f"--template={tmp_path}/template.yaml", "--parameter-overrides=P=y"],
+        capture_output=True, text=True, input="",
+    )  # fmt: skip
+    assert "SnapStart of Good: nothing is restored here; each initialises\n" in said.stdout

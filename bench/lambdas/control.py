@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from flink_job.offload.endpoint import lambda_api
 _ATTEMPTS = 6
 _CHANGE_UNDER_WAY_S = 60.0
 _VARIABLE = "COLD_START"
+_MADE = "made to measure a cold start"  # which says what is to be deleted at the end
 
 
 class TargetError(click.ClickException):
@@ -45,16 +47,25 @@ def force_cold(
     endpoint_url: str | None, region: str | None, function: str, memory_mb: int | None = None
 ) -> None:
     """Make the next call of `function` a cold start, on AWS and here alike: give an environment
-    variable a fresh value (and the function a memory size), and wait until that holds.
+    variable a fresh value (and the function a memory size), and wait until that holds. An alias
+    then means a version that is published of it, of which SnapStart first takes its snapshot.
 
     Raises:
         MemoryRefused: the account may not have that memory size.
         TargetError: the configuration was refused, or its variables cannot be read, so that setting
-            one would lose the others; then nothing was changed.
+            one would lose the others; then nothing was changed. Or it is a version.
     """
-    now = _configuration(endpoint_url, region, function)
-    variables = {**_variables(now, function), _VARIABLE: uuid.uuid4().hex}
-    _update(endpoint_url, region, function, memory_mb or now["MemorySize"], variables)
+    name, qualifier = _parted(function)
+    if qualifier.isdigit() or qualifier == "$LATEST":
+        raise TargetError(
+            f"{function} is a version, which cannot be configured: no cold start can be forced. "
+            "Let the stack's output name the function itself, or an alias"
+        )
+    now = _configuration(endpoint_url, region, name)
+    variables = {**_variables(now, name), _VARIABLE: uuid.uuid4().hex}
+    _update(endpoint_url, region, name, memory_mb or now["MemorySize"], variables)
+    if qualifier:
+        _publish(endpoint_url, region, name, qualifier)
 
 
 @contextmanager
@@ -62,7 +73,8 @@ def kept(
     endpoint_url: str | None, region: str | None, functions: Iterable[str]
 ) -> Iterator[dict[str, int]]:
     """Functions whose configuration may be changed: at the end each has again the memory size and
-    the variables that it began with. One that cannot be put back does not keep the others.
+    the variables that it began with, an alias its version, and versions made on the way are gone.
+    One that cannot be put back does not keep the others.
 
     Yields:
         what memory each is configured with, MB.
@@ -70,30 +82,74 @@ def kept(
     Raises:
         TargetError: a configuration cannot be asked for; or at the end, what was not put back.
     """
-    before = {x: _configuration(endpoint_url, region, x) for x in functions}
+    before = {x: _Before.of(endpoint_url, region, x) for x in functions}
     failed = []
     try:
-        yield {function: int(x["MemorySize"]) for function, x in before.items()}
+        yield {function: x.memory_mb for function, x in before.items()}
     finally:
-        for function, configuration in before.items():
+        for function, was in before.items():
             try:
-                _put_back(endpoint_url, region, function, configuration)
+                _put_back(endpoint_url, region, function, was)
             except TargetError as error:
                 failed.append(error.message)
         if failed:
             raise TargetError("not put back as it was: " + "; ".join(failed))
 
 
-def _put_back(
-    endpoint_url: str | None, region: str | None, function: str, before: dict[str, Any]
-) -> None:
-    now = _configuration(endpoint_url, region, function)
-    if now["MemorySize"] == before["MemorySize"] and now.get("Environment") == before.get(
-        "Environment"
+@dataclass(frozen=True)
+class _Before:
+    """What is put back: a function's configuration and, of an alias, the version that it means."""
+
+    memory_mb: int  # of what is called
+    configuration: dict[str, Any]
+    version: str | None
+
+    @classmethod
+    def of(cls, endpoint_url: str | None, region: str | None, function: str) -> _Before:
+        called = _configuration(endpoint_url, region, function)
+        name, qualifier = _parted(function)
+        own = _configuration(endpoint_url, region, name) if qualifier else called
+        return cls(int(called["MemorySize"]), own, called["Version"] if qualifier else None)
+
+
+def _put_back(endpoint_url: str | None, region: str | None, function: str, before: _Before) -> None:
+    name, qualifier = _parted(function)
+    if (
+        before.version
+        and _configuration(endpoint_url, region, function)["Version"] != before.version
     ):
+        _release(endpoint_url, region, name, qualifier, before.version)
+    was, now = before.configuration, _configuration(endpoint_url, region, name)
+    if now["MemorySize"] == was["MemorySize"] and now.get("Environment") == was.get("Environment"):
         return
-    variables = _variables(before, function)
-    _update(endpoint_url, region, function, before["MemorySize"], variables)
+    _update(endpoint_url, region, name, was["MemorySize"], _variables(was, name))
+
+
+def _publish(endpoint_url: str | None, region: str | None, function: str, alias: str) -> None:
+    """Have an alias mean a new version of what its function is now."""
+    client = api(endpoint_url, region)
+    try:
+        made = client.publish_version(FunctionName=function, Description=_MADE)["Version"]
+        ready = client.get_waiter("published_version_active")
+        ready.wait(FunctionName=function, Qualifier=made)
+        client.update_alias(FunctionName=function, Name=alias, FunctionVersion=made)
+    except (BotoCoreError, ClientError) as error:
+        raise TargetError(f"cannot publish a version of {function}: {error}") from error
+
+
+def _release(
+    endpoint_url: str | None, region: str | None, function: str, alias: str, version: str
+) -> None:
+    """Have an alias mean its version again, and delete those that were made for measuring."""
+    client = api(endpoint_url, region)
+    try:
+        client.update_alias(FunctionName=function, Name=alias, FunctionVersion=version)
+        pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=function)
+        for made in [x for page in pages for x in page["Versions"]]:
+            if made["Version"] != "$LATEST" and made.get("Description") == _MADE:
+                client.delete_function(FunctionName=function, Qualifier=made["Version"])
+    except (BotoCoreError, ClientError) as error:
+        raise TargetError(f"the alias {alias} of {function}: {error}") from error
 
 
 def _configuration(endpoint_url: str | None, region: str | None, function: str) -> dict[str, Any]:
@@ -122,11 +178,6 @@ def _update(
     memory_mb: int,
     variables: dict[str, str],
 ) -> None:
-    if _qualified(function):
-        raise TargetError(
-            f"{function} is a version or an alias, which cannot be configured: no cold start can "
-            "be forced. Let the stack's output name the function itself"
-        )
     client = api(endpoint_url, region)
     deadline = time.monotonic() + _CHANGE_UNDER_WAY_S
     while True:
@@ -148,6 +199,8 @@ def _update(
             raise TargetError(f"cannot configure {function}: {error}") from error
 
 
-def _qualified(function: str) -> bool:
-    """Whether a name or ARN names a version or an alias."""
-    return ":" in function.rpartition("function:")[2]
+def _parted(function: str) -> tuple[str, str]:
+    """The name or ARN of a function itself, and the version or alias that is named with it."""
+    head, colon, name = function.rpartition("function:")
+    bare, _, qualifier = name.partition(":")
+    return f"{head}{colon}{bare}", qualifier

@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bench.lambdas import control
 from bench.lambdas.control import MemoryRefused, TargetError
 from bench.lambdas.local import runtimes
-from bench.lambdas.local.template import EMPTIES, TOKENIZERS, TemplateError, read
-from bench.lambdas.spending import Spending
+from bench.lambdas.local.template import TOKENIZERS, WITH_EMPTIES, TemplateError, read
+from bench.lambdas.spending import Expected, Spending
 
 __all__ = ["AWS", "LANGUAGES", "MemoryRefused", "Target", "TargetError"]
 
@@ -40,7 +40,7 @@ class Target:
         endpoint_url: None where boto3 finds it.
         region: None here.
         functions: names of the tokenizers.
-        empties: names of the handlers that do nothing; none on a stack.
+        empties: names of the handlers that do nothing; none on a stack without them.
         aliases: second names of tokenizers.
         cpu_share_enforced: whether a function gets the CPU share of its memory size.
         versions: of the runtimes.
@@ -63,6 +63,16 @@ class Target:
         """Take note of a record about this target. Raises Overspent: that was the last to pay."""
         if self.spending:
             self.spending.wrote(kind, fields)
+
+    def expects(self, language: str, calls: int, seconds: float, memory_mb: int | None) -> None:
+        """Be about to have so many calls of a language in flight for so long.
+
+        Raises:
+            Overspent: that may cost more than is left to be spent.
+        """
+        if self.spending:
+            memory_mb = memory_mb or self.memory_mb.get(language, 0)
+            self.spending.expects(Expected.in_flight(calls, seconds, memory_mb))
 
 
 @contextmanager
@@ -98,11 +108,13 @@ def open_target(
             yield target
         return
     try:
-        declared = read(TOKENIZERS)
-        functions = {x.language: x.name for x in declared}
-        empties = {x.language: x.name for x in read(EMPTIES)} if EMPTIES.exists() else {}
+        declared = read(TOKENIZERS, WITH_EMPTIES)
     except TemplateError as error:
         raise TargetError(str(error)) from error
+    functions, empties = (
+        {x.language: x.name for x in declared if x.name.endswith(kind) and not x.obstacle}
+        for kind in ("Tokenizer", "Empty")
+    )
     second = {language: f"{functions[language]}Again" for language in aliases}
     options = [f"--alias={name}={functions[language]}" for language, name in second.items()]
     if memory_mb:
@@ -186,7 +198,7 @@ def child_service(command: str, says: str, *options: str) -> Iterator[str]:
 
 def deployed(stack: str, region: str | None) -> Target:
     """The functions that the outputs of a stack, or of the stacks in it, name; and the handlers
-    that do nothing, of the stack STACK-empty if there is one.
+    that do nothing, where it was deployed with them.
 
     Raises:
         TargetError: no such stack, no function in its outputs, or AWS cannot be asked.
@@ -213,7 +225,7 @@ def deployed(stack: str, region: str | None) -> Target:
         endpoint_url=None,
         region=api.meta.region_name,
         functions=_Functions(functions, stack),
-        empties=_named(told, "Empty") or _companions(cloudformation, f"{stack}-empty"),
+        empties=_named(told, "Empty"),
         cpu_share_enforced=True if label == AWS else None,
         versions={
             language: x.get("Runtime", "container image") for language, x in configurations.items()
@@ -246,14 +258,6 @@ def _outputs(cloudformation: Any, stack: str) -> dict[str, str]:
         if resource["ResourceType"] == "AWS::CloudFormation::Stack":
             found |= _outputs(cloudformation, resource["PhysicalResourceId"])
     return found | {x["OutputKey"]: x["OutputValue"] for x in described.get("Outputs", [])}
-
-
-def _companions(cloudformation: Any, stack: str) -> dict[str, str]:
-    """The handlers that do nothing, of a stack of their own beside ours; none if there is none."""
-    try:
-        return _named(_outputs(cloudformation, stack), "Empty")
-    except ClientError:
-        return {}
 
 
 def _named(outputs: Mapping[str, str], kind: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ request, while invocations go on.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import re
@@ -14,16 +15,17 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from bench.lambdas.aws.functions import Functions
-from bench.lambdas.local.api import LambdaApi
+from bench.lambdas.local.api import ACCOUNT, LambdaApi
 from bench.lambdas.local.http import Request, Response
 from bench.lambdas.local.runtimes import REGION
 
 _INVOCATION = re.compile(r"/2015-03-31/functions/[^/]+/invocations/?")
 _CONFIGURATION = re.compile(r"/2015-03-31/functions/[^/]+/configuration/?")
 _SCOPE = re.compile(r"Credential=[^/]*/\d*/([\w-]*)/([\w-]*)/aws4_request")
+_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
 _GLOBAL = {"iam", "sts", "s3"}
 _HOP_BY_HOP = {"connection", "date", "keep-alive", "server", "transfer-encoding"}
 
@@ -56,6 +58,7 @@ class Endpoint:
     async def handle(self, request: Request) -> Response:
         if refusal := _elsewhere(request):
             return refusal
+        request = _by_name(request)
         if _INVOCATION.fullmatch(request.path):
             resolved = self._functions.resolved(request)
             answer = await self._api.handle(resolved)
@@ -87,6 +90,15 @@ class Endpoint:
         if request.method != "HEAD":
             told["Content-Length"] = str(len(body))
         return Response(status, b"" if request.method == "HEAD" else body, told)
+
+
+def _by_name(request: Request) -> Request:
+    """A request about a function by its name, where it was by its ARN: moto knows that in few."""
+    parts = request.path.split("/")
+    if len(parts) < 4 or parts[2] != "functions" or not unquote(parts[3]).startswith(_ARN):
+        return request
+    parts[3] = quote(unquote(parts[3]).removeprefix(_ARN), safe="")
+    return dataclasses.replace(request, path="/".join(parts))
 
 
 def _executed(answer: Response, resolved: Request) -> Response:

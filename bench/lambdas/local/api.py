@@ -284,7 +284,10 @@ def _configuration(pool: Pool) -> dict[str, Any]:
         "PackageType": "Zip",
         "Architectures": ["arm64" if platform.machine() == "aarch64" else "x86_64"],
         "TracingConfig": {"Mode": "PassThrough"},
-        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "SnapStart": {
+            "ApplyOn": "PublishedVersions" if function.snap_start else "None",
+            "OptimizationStatus": "Off",
+        },
         "State": "Active",
         "LastUpdateStatus": "Successful",
     }

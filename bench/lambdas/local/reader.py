@@ -77,7 +77,17 @@ def read_here(
     def is_there(full: str) -> bool:
         return not any(full == x or full.startswith(f"{x}/") for x in absent)
 
-    functions = [_function(x, variables or {}) for full, x in found.items() if is_there(full)]
+    restored = {
+        _full(stack, name)
+        for stack in stacks
+        for name, resource in stack.resources.items()
+        if _snap_start(resource)
+    }
+    functions = [
+        _function(x, variables or {}, full in restored)
+        for full, x in found.items()
+        if is_there(full)
+    ]
     functions += [
         Function(x.replace("/", "-"), "", "", path.parent, obstacle="its template is not on disk")
         for x in filter(is_there, elsewhere)
@@ -100,6 +110,12 @@ def read_here(
 def _full(stack: Any, name: str) -> str:
     """The path of a resource, as SAM CLI has it: CHILD/RESOURCE."""
     return f"{stack.stack_path}/{name}".lstrip("/")
+
+
+def _snap_start(resource: Mapping[str, Any]) -> bool:
+    """Whether a function's published versions are to be snapshots."""
+    asked = resource.get("Properties", {}).get("SnapStart", {})
+    return isinstance(asked, dict) and asked.get("ApplyOn") == "PublishedVersions"
 
 
 def _left_out(stack: Any) -> list[str]:
@@ -143,6 +159,8 @@ def _content(path: Path) -> dict[str, Any]:
         raise TemplateError(f"{path} is no template: {error}") from error
     if not isinstance(content, dict):
         raise TemplateError(f"{path} is no template: it has no Resources")
+    if where := _boolean(content):
+        raise TemplateError(f"{path}: the key {where} is no text; put on, off, yes, no in quotes")
     if empty := _empty(content):
         raise TemplateError(f"{path}: {empty} is empty")
     if not isinstance(content.get("Resources"), dict):
@@ -168,6 +186,17 @@ def _map(value: Any, where: str, path: Path) -> dict[str, Any]:
     return value
 
 
+def _boolean(value: Any, where: str = "") -> str | None:
+    """The first key that YAML takes for a truth value, as A.True."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    for key, below in value.items() if isinstance(value, dict) else ():
+        full = f"{where}.{key}".lstrip(".")
+        if found := full if isinstance(key, bool) else _boolean(below, full):
+            return found
+    return None
+
+
 def _empty(value: Any, where: str = "") -> str | None:
     """The first key that has no value, as A.B.C."""
     if value is None:
@@ -183,7 +212,9 @@ def _empty(value: Any, where: str = "") -> str | None:
     return None
 
 
-def _function(declared: Any, overriding: Mapping[str, Mapping[str, object]]) -> Function:
+def _function(
+    declared: Any, overriding: Mapping[str, Mapping[str, object]], snap_start: bool
+) -> Function:
     """A function as SAM CLI's provider of functions has it."""
     logging = declared.logging_config or {}
     environment = (declared.environment or {}).get("Variables", {})
@@ -221,6 +252,7 @@ def _function(declared: Any, overriding: Mapping[str, Mapping[str, object]]) -> 
         timeout_s=3 if why else int(numbers["Timeout"]),
         log_format=str(logging.get("LogFormat", "Text")),
         variables={key: text(value) for key, value in variables.items()},
+        snap_start=snap_start,
         obstacle=why,
     )
 

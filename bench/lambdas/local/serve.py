@@ -18,7 +18,7 @@ from bench.lambdas.local.emulation import Emulation
 from bench.lambdas.local.http import Listener
 from bench.lambdas.local.runtimes import other_version
 from bench.lambdas.local.service import Service
-from bench.lambdas.local.template import EMPTIES, Function, read
+from bench.lambdas.local.template import TOKENIZERS, WITH_EMPTIES, Function, read
 
 _REFERENCE_INITS = 3
 
@@ -60,7 +60,8 @@ def serve(
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        empties = read(EMPTIES) if emulation and EMPTIES.exists() else []
+        ours = read(TOKENIZERS, WITH_EMPTIES) if emulation and TOKENIZERS.exists() else []
+        empties = [x for x in ours if x.name.endswith("Empty") and not x.obstacle]
         runner.run(_serve(service, empties, port, with_parent, say))
 
 
@@ -125,6 +126,10 @@ def _description(service: Service) -> list[str]:
     for function in functions:
         if here := other_version(function):
             lines.append(f"{function.name} asks for {function.runtime} and runs on {here} here")
+    if asking := [x.name for x in functions if x.snap_start]:
+        lines.append(
+            f"SnapStart of {', '.join(asking)}: nothing is restored here; each initialises"
+        )
     lines.append(f"/tmp: {service.storage}")
     lines.append("memory: looked at every 50 ms in a busy environment, which ends if it has more")
     if service.shares:

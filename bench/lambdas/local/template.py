@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKENIZERS = ROOT / ".aws-sam/build/template.yaml"
-EMPTIES = ROOT / ".aws-sam/empty/template.yaml"
+WITH_EMPTIES = {"Empty": "yes"}  # the parameter that brings handlers that do nothing
 LANGUAGES = {"python": "python", "nodejs": "node", "java": "java"}
 
 
@@ -29,7 +29,8 @@ class TemplateError(Exception):
 @dataclass(frozen=True)
 class Function:
     """What a function runs and with how much. `runtime` is AWS's identifier, as python3.11;
-    `log_group` None is AWS's own for its name; `obstacle` says why it cannot run here."""
+    `log_group` None is AWS's own for its name; `snap_start` is what it asks for, and nothing is
+    restored here; `obstacle` says why it cannot run here."""
 
     name: str
     runtime: str
@@ -44,6 +45,7 @@ class Function:
     role: str = ""
     log_group: str | None = None
     version: str = "$LATEST"
+    snap_start: bool = False
     obstacle: str | None = None
 
     @property
@@ -78,7 +80,7 @@ def read_all(
     parameters: Mapping[str, str] | None = None,
     variables: Mapping[str, Mapping[str, object]] | None = None,
 ) -> list[Function]:
-    """The functions of all templates; by default those of the project, the empty ones if built.
+    """The functions of all templates; by default those of the project, the empty ones among them.
 
     Args:
         aliases: NEW=EXISTING, a second name for a function.
@@ -89,10 +91,10 @@ def read_all(
         TemplateError: see `reader.read_here`; two functions of one name, an alias of no function
             here, or a parameter of no template.
     """
-    if not templates:
-        templates = [TOKENIZERS, *([EMPTIES] if EMPTIES.exists() else [])]
-    functions: dict[str, Function] = {}
     unknown = set(parameters or {})
+    if not templates:
+        templates, parameters = [TOKENIZERS], {**WITH_EMPTIES, **(parameters or {})}
+    functions: dict[str, Function] = {}
     for contents in _read(templates, parameters, variables):
         unknown -= set(contents.parameters)
         for function in contents.functions:
@@ -114,13 +116,13 @@ def read_all(
     return [dataclasses.replace(x, memory_mb=memory_mb) for x in functions.values()]
 
 
-def read(path: Path) -> list[Function]:
+def read(path: Path, parameters: Mapping[str, str] | None = None) -> list[Function]:
     """The functions of one template, and of the templates in it.
 
     Raises:
         TemplateError: see `reader.read_here`.
     """
-    [contents] = _read([path])
+    [contents] = _read([path], parameters)
     return contents.functions
 
 
