@@ -524,7 +524,9 @@ def _break(
         finally:
             breaking.end()
             cluster.rest = direct
-        restarts, why = _restarts(cluster)
+        # A JobManager that comes after another does not know what that one did.
+        forgotten = fault.do is _job_manager_killed
+        restarts, why = (None, None) if forgotten else _restarts(cluster)
         run.write(
             "fault",
             surge=surge.name,
