@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -144,6 +145,7 @@ class Cluster:
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.folder = folder.resolve()
+        self._home = self.folder
         self.rest = Rest(f"127.0.0.1:{free_port()}")
         self._task_managers_at_start = task_managers
         self._slots = slots
@@ -157,6 +159,9 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         try:
+            if " " in str(self.folder):  # where Flink's scripts would part it
+                self._home = Path(tempfile.mkdtemp(prefix="flink-")) / "home"
+                self._home.symlink_to(self.folder, target_is_directory=True)
             self._configure()
             self._start("jobmanager")
             for _ in range(self._task_managers_at_start):
@@ -192,6 +197,8 @@ class Cluster:
             file.close()
         for name in ("lib", "tmp"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+        if self._home != self.folder:
+            shutil.rmtree(self._home.parent, ignore_errors=True)
 
     def add_task_manager(self, slots: int) -> int:
         """Start one more TaskManager process, of so many slots, and return its pid; it registers
@@ -344,7 +351,7 @@ class Cluster:
         self.rest.patch(f"/jobs/{job}?mode=cancel")
 
     def _configure(self) -> None:
-        conf, lib, log, tmp = (self.folder / name for name in ("conf", "lib", "log", "tmp"))
+        conf, lib, log, tmp = (self._home / name for name in ("conf", "lib", "log", "tmp"))
         for folder in (lib, log, tmp):
             folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(flink_home() / "conf", conf, dirs_exist_ok=True)
@@ -360,7 +367,8 @@ class Cluster:
             # knows which. With the second compiler too, a third of a small worker's quota and half
             # of what the JobManager does go into compiling in their first minutes, which is all
             # that they live here.
-            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} -XX:TieredStopAtLevel=1",
+            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} "
+            f"-Djava.io.tmpdir={tmp} -XX:TieredStopAtLevel=1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": free_port(),
             "jobmanager.bind-host": "127.0.0.1",
@@ -395,13 +403,10 @@ class Cluster:
         (conf / "config.yaml").write_text(yaml.safe_dump(options))
 
     def _environment(self) -> dict[str, str]:
-        conf, log, tmp = (self.folder / name for name in ("conf", "log", "tmp"))
-        # Flink's scripts would split an option at a space that a folder's name holds.
-        options = os.environ.get("JAVA_TOOL_OPTIONS", "") + f' -Djava.io.tmpdir="{tmp}"'
+        conf, lib, log, tmp = (self._home / name for name in ("conf", "lib", "log", "tmp"))
         return {
             **flink_environment(conf, log, tmp),
-            "JAVA_TOOL_OPTIONS": options.strip(),
-            "FLINK_LIB_DIR": str(self.folder / "lib"),
+            "FLINK_LIB_DIR": str(lib),
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
         }
