@@ -211,7 +211,7 @@ def test_faults_lose_nothing(target: Target, tmp_path: Path) -> None:
     names = ("another-answer", "tokenizer-killed")
     planned = faults.plan(names, 1, "node", "operator", ordered=True, seed=1, surge_s=6.0)
     with Run("faults", target=target, results=tmp_path) as run:
-        faults.measure(target, run, planned, worker_cpu=0.4, capacity_per_s=3000.0)
+        faults.measure(target, run, planned, worker_cpu=0.4, capacity_per_s=500.0)
 
     (e,) = evidence.load([run.folder])
     of = {outcome.fault: outcome for outcome in outcomes(e)}

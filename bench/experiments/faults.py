@@ -383,8 +383,10 @@ def plan(
         base=_BASE,
         factor=_FACTOR,
         seed=seed,
+        # Work that is worth a call, or nothing would be sent.
         operator="subwords",
-        batch_size=50,
+        words_per_sentence=100,
+        batch_size=25,
         ordered=ordered,
         warm=4,
     )

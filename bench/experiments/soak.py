@@ -103,8 +103,10 @@ def measure(
         shape=str(shape(spells, minutes)),
         length_s=minutes * 60,
         seed=seed,
+        # Work that is worth a call, or nothing would be sent.
         operator="subwords",
-        batch_size=50,
+        words_per_sentence=100,
+        batch_size=25,
         base=_CALM,
     )
     settings = {**ADAPTIVE, **_TOUCHED}
