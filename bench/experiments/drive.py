@@ -50,6 +50,9 @@ CALLING: tuple[Method, ...] = ("operator", "source", "always")
 _CALM_S, _GONE_S = 8.0, 2.0
 # A job that has not ended so long after its schedule hangs.
 _OVERTIME_S = 180.0
+# A decision lasts as long as there is something to go by.
+_BLIND_S = 5.0
+_BLIND = Decision(False, 0.0, 0, "Flink tells nothing")
 # What a policy sees of a sample: nothing of the schedule.
 _SEEN = {field.name for field in fields(Sample)} - {"gauges"}
 _CALL_FIELDS = (
@@ -389,6 +392,7 @@ def _steer(
     state = policy.start() if policy else None
     deadline_s = time.monotonic() + surge.length_s + _OVERTIME_S
     tail = _Tail(surge, calm_s)
+    seen_s = time.monotonic()
     # So that polls and surge are in no fixed phase.
     time.sleep(random.Random(f"{surge.seed}/{surge.name}").uniform(0, surge.poll_ms / 1000))
     for _ in poll(surge.poll_ms / 1000):
@@ -405,9 +409,12 @@ def _steer(
             measured = monitor.sample()
         except (FlinkError, LookupError, TypeError, AttributeError, ValueError):
             # Nobody answers for a moment, or not as Flink does; the job ends, or is being rescaled.
-            continue
+            measured = None
         if measured is None:
+            if policy and time.monotonic() - seen_s > _BLIND_S:
+                relief.apply(_BLIND)
             continue
+        seen_s = time.monotonic()
         run.write("sample", surge=surge.name, **measured)
         progress(measured["at_ms"] / 1000)
         if (until_s := tail.cut(measured)) is not None:

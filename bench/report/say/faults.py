@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isinf
 
 import pandas as pd
 
@@ -68,11 +69,15 @@ def _row(of: Sequence[Outcome]) -> list[str]:
         str(len(broken)) if len(broken) == len(of) else f"{len(broken)} of {len(of)}",
         " / ".join(map(count, sums)) if ledgers else ABSENT,
         *([_order(ledgers)] if first.ordered else []),
-        over(normal, time),
+        over(normal, _until),
         over(restarts, count),
         ", ".join(f"{n} {reason}" for reason, n in failed.most_common(3)) or "none",
         " → ".join(over(x, percent) if x else ABSENT for x in shares),
     ]
+
+
+def _until(ms: float | None) -> str:
+    return "not by the end" if ms is not None and isinf(ms) else time(ms)
 
 
 def _order(ledgers: Sequence[Outcome]) -> str:
