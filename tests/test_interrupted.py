@@ -19,6 +19,7 @@ import pytest
 
 from bench import cgroup
 from bench.facts import records
+from tests.proofs import proof
 
 pytestmark = pytest.mark.slow
 
@@ -85,9 +86,9 @@ KEPT = {"Flink starts": {"run"}, "calibration": {"run"}, "surge": {"capacity", "
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
-        ("Flink starts", signal.SIGINT),
-        ("calibration", signal.SIGTERM),
-        ("surge", signal.SIGKILL),
+        ("Flink starts", signal.SIGKILL),
+        ("calibration", signal.SIGINT),
+        *proof(("surge", signal.SIGTERM), ("surge", signal.SIGKILL)),
     ],
 )
 def test_what_was_measured_stays_and_nothing_keeps_running(

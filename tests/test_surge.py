@@ -18,6 +18,7 @@ from bench.cluster.flink import ADAPTIVE, Cluster
 from bench.cluster.worker import Worker, default_cpu
 from bench.experiments import calibrate, drive, surge
 from bench.facts.records import Run, read
+from bench.lambdas.target import Target
 from bench.report.gather import evidence
 from bench.report.say import drift
 from bench.steering.policy import Profile, Settings, policy
@@ -163,6 +164,51 @@ def test_a_held_worker_is_calibrated_and_a_surge_to_twice_that_is_late_and_whole
     if limit != "none":
         assert spent["worker"]["throttled_s"] > 1
     assert not list(Path("/sys/fs/cgroup").glob(f"*/lambda-burst-{os.getpid()}"))
+
+
+def decided(planned: drive.Surge, target: Target, results: Path) -> list[dict[str, Any]]:
+    """What is recorded of a surge to twice the capacity, in which the policy has its way."""
+    rule = policy("default", Settings(planned.batch_size, 50.0, 8, Profile(300.0, 3.0, 3.0)))
+    with (
+        Run("test", target=target, results=results) as run,
+        Cluster(run.folder / "flink", task_managers=2, slots=1, settings=ADAPTIVE) as cluster,
+        Worker(cluster, 0.3) as worker,
+    ):
+        capacity = calibrate.measure(run, cluster, worker, planned, "before")
+        drive.drive(planned.at(capacity.per_s, 0.3), run, cluster, worker, target, rule)
+    return read(run.path)
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+def test_work_that_is_not_worth_a_call_is_refused(target: Target, tmp_path: Path) -> None:
+    planned = replace(surge.plain(duration_s=5.0), method="operator", language="java", warm=4)
+    facts = decided(planned, target, tmp_path)
+    decisions = [x for x in facts if x["kind"] == "decision"]
+    assert {x["share"] for x in decisions} == {0.0}
+    assert any("not worth it: a sentence takes" in x["reason"] for x in decisions)
+    assert not [x for x in facts if x["kind"] == "invocation"]
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+def test_a_share_that_brings_nothing_is_taken_back(target: Target, tmp_path: Path) -> None:
+    """Every call takes longer than it may."""
+    planned = replace(
+        surge.plain(duration_s=8.0),
+        method="operator",
+        language="node",
+        warm=4,
+        call_timeout_ms=0.5,
+        operator="subwords",
+        words_per_sentence=100,
+        batch_size=25,
+    )
+    facts = decided(planned, target, tmp_path)
+    shares = [x["share"] for x in facts if x["kind"] == "decision"]
+    assert max(shares) > 0 and shares[-1] == 0
+    reasons = [x["reason"] for x in facts if x["kind"] == "decision"]
+    assert any("came too late; to be tried again in" in reason for reason in reasons)
 
 
 @pytest.mark.parametrize(("after", "warned"), [(95.0, False), (109.0, False), (120.0, True)])
