@@ -87,8 +87,9 @@ KEPT = {"Flink starts": {"run"}, "calibration": {"run"}, "surge": {"capacity", "
     ("stage", "number"),
     [
         ("Flink starts", signal.SIGKILL),
-        ("calibration", signal.SIGINT),
-        *proof(("surge", signal.SIGTERM), ("surge", signal.SIGKILL)),
+        *proof(
+            ("calibration", signal.SIGINT), ("surge", signal.SIGTERM), ("surge", signal.SIGKILL)
+        ),
     ],
 )
 def test_what_was_measured_stays_and_nothing_keeps_running(
