@@ -135,11 +135,13 @@ def test_our_stack_from_its_deploy_to_its_end(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_surge_is_offloaded_to_a_stack(run: Run, tmp_path: Path) -> None:
     run("sam", "deploy", "--template", ROOT / ".aws-sam/build/template.yaml", "--stack-name",
         "surged", "--resolve-s3", "--capabilities", "CAPABILITY_IAM")  # fmt: skip
     surge = ["python", "-m", "bench.cli", "surge", "python", "--stack", "surged", "--yes",
-             "--method", "always", "--repetitions", "1", "--burst", "2"]  # fmt: skip
+             "--method", "always", "--repetitions", "1", "--burst", "2", "--factor", "1.5",
+             "--operator", "subwords", "--words-per-sentence", "100", "--batch-size", "25"]  # fmt: skip
     said = run(*surge, cwd=tmp_path)
     assert "AWS API at http://localhost" in said
     assert "AWS Lambda" not in said
