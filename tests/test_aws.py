@@ -141,7 +141,8 @@ def test_a_surge_is_offloaded_to_a_stack(run: Run, tmp_path: Path) -> None:
         "surged", "--resolve-s3", "--capabilities", "CAPABILITY_IAM")  # fmt: skip
     surge = ["python", "-m", "bench.cli", "surge", "python", "--stack", "surged", "--yes",
              "--method", "always", "--repetitions", "1", "--burst", "2", "--factor", "1.5",
-             "--operator", "subwords", "--words-per-sentence", "100", "--batch-size", "25"]  # fmt: skip
+             "--operator", "subwords", "--words-per-sentence", "100",
+             "--batch-size", "25"]  # fmt: skip
     said = run(*surge, cwd=tmp_path)
     assert "AWS API at http://localhost" in said
     assert "AWS Lambda" not in said
