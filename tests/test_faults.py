@@ -18,7 +18,6 @@ from bench.report.gather.faults import outcomes
 from bench.report.say import faults as say_faults
 from bench.report.say import soak as say_soak
 from tests import record, synthetic
-from tests.proofs import proof
 
 Fact = tuple[str, dict[str, Any]]
 
@@ -208,8 +207,9 @@ def test_a_soak_names_what_grew(grows_mb: float, verdict: str, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
-    "fault", ["another-answer", *proof("tokenizer-killed", "service-frozen", "rescale-up")]
+    "fault", ["another-answer", "tokenizer-killed", "service-frozen", "rescale-up"]
 )
 def test_a_fault_loses_nothing(fault: str, target: Target, tmp_path: Path) -> None:
     planned = faults.plan((fault,), 1, "node", "operator", ordered=True, seed=1, surge_s=6.0)

@@ -133,6 +133,7 @@ def test_a_quota_is_written_as_each_version_of_control_groups_wants_it(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_held_worker_is_calibrated_and_a_surge_to_twice_that_is_late_and_whole(
     tmp_path: Path,
 ) -> None:
