@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
+from bench.cluster.metrics import fresh
 from bench.experiments import worth as experiment
-from bench.experiments.calibrate import Look, fresh
+from bench.experiments.calibrate import Look
 from bench.report import build
 from bench.report.draw import worth as plots
 from bench.report.gather import evidence, worth

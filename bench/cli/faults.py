@@ -6,12 +6,17 @@ from typing import Any
 
 import click
 
-from bench.cli.options import LANGUAGES, Above0, languages_argument, worker_option
-from bench.cli.show import show_tables, steps
+from bench.cli.options import LANGUAGES, Above0, On, languages_argument, worker_option
+from bench.cli.show import show_tables
 
 # A surge takes some 40 s on two cores, most of it the job's start and the calm after: all faults
 # once are 20 minutes, twice would be more than half an hour.
 _REPEAT = 1
+
+
+def _here(seed: int) -> On:
+    """Local functions: what is broken, or watched for long, are processes of this machine."""
+    return On(stack=None, region=None, as_on=None, seed=seed)
 
 
 def _names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> Any:
@@ -61,18 +66,10 @@ def faults(
     Example: bench faults --fault frozen --fault throttled --repeat 5
     Example: bench faults java --method source --ordered
     """
-    from bench import doctor
     from bench.experiments import faults as experiment
-    from bench.facts.records import Run
-    from bench.lambdas.target import open_target
 
-    doctor.require("javac", *doctor.PARTS)
     planned = experiment.plan(names, repeat, language, method, ordered, seed)
-    with (
-        open_target(seed=seed) as target,
-        Run("faults", target=target, languages=[language], seed=seed) as run,
-        steps() as on_step,
-    ):
+    with _here(seed).job("faults", [language]) as (target, run, on_step):
         experiment.measure(target, run, planned, worker_cpu, on_step)
     show_tables(run.folder, "faults")
 
@@ -98,18 +95,10 @@ def soak(
     \b
     Example: bench soak --minutes 30 --faults
     """
-    from bench import doctor
     from bench.experiments import soak as experiment
-    from bench.facts.records import Run
-    from bench.lambdas.target import open_target
 
-    doctor.require("javac", *doctor.PARTS)
     if not (spells := experiment.plan(minutes, languages, with_faults, seed)):
         raise click.UsageError("--minutes: no surge fits into that; take at least 1")
-    with (
-        open_target(seed=seed) as target,
-        Run("soak", target=target, languages=languages, seed=seed) as run,
-        steps() as on_step,
-    ):
+    with _here(seed).job("soak", languages) as (target, run, on_step):
         experiment.measure(target, run, minutes, spells, worker_cpu, seed, on_step)
     show_tables(run.folder, "soak")

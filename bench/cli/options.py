@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TextIO
@@ -192,11 +192,11 @@ class On:
         self,
         command: str,
         languages: Sequence[str],
-        cost: Callable[[Target], Expected],
+        cost: Callable[[Target], Expected] | None = None,
         suffix: str | None = None,
     ) -> Iterator[tuple[Target, Run, Callable[[str, float], None]]]:
         """Functions, a run to record to, and whom to tell of each step, for a command that runs
-        the job; what it is expected to cost is agreed to before.
+        the job; what it is expected to cost, if anything, is agreed to before.
 
         Raises:
             Missing: something that it needs is not there.
@@ -208,7 +208,7 @@ class On:
         doctor.require("javac", *([] if self.stack else doctor.PARTS))
         with (
             self.target() as target,
-            agreed(target, cost(target)),
+            agreed(target, cost(target)) if cost else nullcontext(),
             Run(command, target=target, languages=languages, seed=self.seed, suffix=suffix) as run,
             steps() as on_step,
         ):

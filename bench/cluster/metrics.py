@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.cluster.flink import Rest
 from flink_job.clock import now_s
+
+T = TypeVar("T")
 
 # The JobManager fetches from the TaskManagers only when somebody asks, and answers with what it
 # had. So every poll asks again, this far apart, until the answer is a new one, and so long at most.
@@ -99,6 +101,20 @@ def vertex_metrics(
             if math.isfinite(value):  # a task that has just started has rates of NaN
                 found.setdefault(name, []).append(value)
     return found
+
+
+def fresh(ask: Callable[[], T], at_most_s: float = 1.0) -> T:
+    """An answer of Flink's that is not the one it had, or after `at_most_s` the one it had.
+
+    A worker that is out of quota takes its time to tell; an answer taken for new before that makes
+    one window look empty, and the next one twice as full.
+    """
+    old = now = ask()
+    until_s = time.monotonic() + at_most_s
+    while now == old and time.monotonic() < until_s:
+        time.sleep(FETCH_S)
+        now = ask()
+    return now
 
 
 class JobMonitor:
@@ -210,18 +226,11 @@ class JobMonitor:
     def _await_news(self) -> None:
         """Have Flink fetch the metrics, and wait until those of the tokenizer have come: its
         TaskManager, which may be out of quota, is the last to answer."""
-
-        def clock() -> dict[str, list[float]]:
-            return vertex_metrics(
-                self._rest, self._job, self._tokenizer, list(TIMES), self._subtasks
-            )
-
-        until_s = time.monotonic() + _FETCH_AT_MOST_S
-        before = clock()
-        while time.monotonic() < until_s:
-            time.sleep(FETCH_S)
-            if clock() != before:
-                return
+        times = list(TIMES)
+        fresh(
+            lambda: vertex_metrics(self._rest, self._job, self._tokenizer, times, self._subtasks),
+            at_most_s=_FETCH_AT_MOST_S,
+        )
 
     def _of_calls(
         self, rate: Callable[[str], float], since: Callable[[str], float]

@@ -17,17 +17,15 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 from bench.cluster.flink import Cluster, FlinkError, wait_until
-from bench.cluster.metrics import FETCH_S, TIMES, vertex_metrics
+from bench.cluster.metrics import TIMES, fresh, vertex_metrics
 from bench.cluster.worker import Worker
 from bench.experiments.drive import Surge, start, submit
 from bench.facts.records import Run
 from bench.lambdas.target import Target
 from bench.steering.controller import Controller
-
-T = TypeVar("T")
 
 # Words/s: more than a core can take. Not more than needed, since the source plans its batches
 # ahead, in the time in which the worker is to get warm.
@@ -38,7 +36,6 @@ FIRST_WINDOWS, _MOST_WINDOWS = 4, 20
 _NEWS_S = 0.5
 _MOST_S = 60.0
 _METRICS_TIMEOUT_S = 90.0
-_FETCH_AT_MOST_S = 1.0
 _DONE_HERE = "localRecords"
 
 
@@ -213,18 +210,3 @@ def _counters(
         return sum(clocks_ms) / 1000, counted
 
     return read
-
-
-def fresh(ask: Callable[[], T]) -> T:
-    """An answer of Flink's that is not the one it had.
-
-    It answers with what it had, and then fetches: see `bench.cluster.metrics`. A worker that is out
-    of quota takes its time to tell; an answer taken for new before that makes one window look
-    empty, and the next one twice as full.
-    """
-    old = now = ask()
-    until_s = time.monotonic() + _FETCH_AT_MOST_S
-    while now == old and time.monotonic() < until_s:
-        time.sleep(FETCH_S)
-        now = ask()
-    return now
