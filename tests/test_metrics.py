@@ -20,6 +20,7 @@ from bench.cluster.metrics import TIMES, Counter, JobMonitor
 from bench.cluster.watch import Verdict, Watch, header, line, refresh_ms
 from bench.steering.replay.tables import trace_table
 from bench.steering.replay.traces import read_traces
+from flink_job.offload.counters import NAMES
 
 JOB = "a1b2c3"
 
@@ -443,23 +444,7 @@ class CountingFlink:
         self.counters: dict[str, dict[str, float]] = {
             "s": dict.fromkeys((f"0.Map.{x}" for x in ("sentences",)), 0.0),
             "t": dict.fromkeys(
-                (
-                    f"{subtask}.tokenizer.{name}"
-                    for subtask in (0, 1)
-                    for name in (
-                        "records",
-                        "localRecords",
-                        "localCpuNs",
-                        "calledRecords",
-                        "callCpuNs",
-                        "calls",
-                        "waitedNs",
-                        "callsInFlight",
-                        "failedCalls",
-                        "throttledCalls",
-                        "lateCalls",
-                    )
-                ),
+                (f"{subtask}.tokenizer.{name}" for subtask in (0, 1) for name in NAMES),
                 0.0,
             ),
         }

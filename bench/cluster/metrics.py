@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from bench.cluster.flink import Rest
 from flink_job.clock import now_s
+from flink_job.offload import counters
 
 T = TypeVar("T")
 
@@ -41,21 +42,6 @@ GAUGES = (
 )
 
 
-# What the offloading operators count themselves, by the end of the counter's name.
-_OWN = (
-    "records",
-    "localRecords",
-    "localCpuNs",
-    "workCpuNs",
-    "calledRecords",
-    "callCpuNs",
-    "waitedNs",
-    "calls",
-    "callsInFlight",
-    "failedCalls",
-    "throttledCalls",
-    "lateCalls",
-)
 _COUNTERS = {f"{role}.{name}" for role in ("source", "tokenizer") for name in ("records", *TIMES)}
 
 # Less than this since the last look is no news.
@@ -274,7 +260,7 @@ class JobMonitor:
             listed = self._rest.get(f"/jobs/{self._job}/vertices/{vertex}/metrics")
             full = [metric["id"].split(".", 1)[1] for metric in listed]
             ends = {name.rsplit(".", 1)[-1]: name for name in full if "." in name}
-            own = {key: ends[key] for key in _OWN if key in ends}
+            own = {key: ends[key] for key in counters.NAMES if key in ends}
             if "sentences" in ends:
                 own["records"] = ends["sentences"]
             if not own:

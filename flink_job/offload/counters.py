@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
-
-from pyflink.datastream import RuntimeContext
+from typing import TYPE_CHECKING, Literal
 
 from flink_job.offload.batch import Call
+
+if TYPE_CHECKING:  # whoever only wants the names need not load Flink
+    from pyflink.datastream import RuntimeContext
 
 Account = Literal["work", "local", "calls"]
 
 
-class Counters:
-    """Cumulative, one set a subtask; names as Flink shows them, in the operator's scope:
+# As Flink shows them, in the operator's scope.
+NAMES = (
+    "records",  # taken up, each once
+    "localRecords",  # done here
+    "localCpuNs",  # CPU time of the task's thread for those, sending them downstream included
+    "workCpuNs",  # of that the work alone, which is what a call would spare
+    "calledRecords",  # whose answers came
+    "callCpuNs",  # CPU time for calls and their answers, in whichever thread, likewise
+    "waitedNs",  # waiting for a free call, which Flink counts as busy
+    "calls",
+    "callsInFlight",  # a level, not a sum
+    "failedCalls",
+    "throttledCalls",
+    "lateCalls",
+)
 
-    records              taken up, each once
-    localRecords         done here
-    localCpuNs           CPU time of the task's thread for those, sending them downstream included
-    workCpuNs            of that the work alone, which is what a call would spare
-    calledRecords        whose answers came
-    callCpuNs            CPU time for calls and their answers, in whichever thread, likewise
-    waitedNs             waiting for a free call, which Flink counts as busy
-    calls, callsInFlight (a level), failedCalls, throttledCalls, lateCalls
+
+class Counters:
+    """One set of `NAMES` a subtask, all of them from the start.
 
     CPU time is what `spend` is told to put down to an account, from then until the next word. What
     goes to "work" goes to "local", too.
@@ -30,20 +39,21 @@ class Counters:
 
     def __init__(self, runtime_context: RuntimeContext) -> None:
         group = runtime_context.get_metrics_group()
-        self.records = group.counter("records")
-        self.local_records = group.counter("localRecords")
-        self.called_records = group.counter("calledRecords")
+        counters = {name: group.counter(name) for name in NAMES}
+        self.records = counters["records"]
+        self.local_records = counters["localRecords"]
+        self.called_records = counters["calledRecords"]
         self._cpu_ns = {
-            "work": group.counter("workCpuNs"),
-            "local": group.counter("localCpuNs"),
-            "calls": group.counter("callCpuNs"),
+            "work": counters["workCpuNs"],
+            "local": counters["localCpuNs"],
+            "calls": counters["callCpuNs"],
         }
-        self._waited_ns = group.counter("waitedNs")
-        self._calls = group.counter("calls")
-        self._in_flight = group.counter("callsInFlight")
-        self._failed = group.counter("failedCalls")
-        self._throttled = group.counter("throttledCalls")
-        self._late = group.counter("lateCalls")
+        self._waited_ns = counters["waitedNs"]
+        self._calls = counters["calls"]
+        self._in_flight = counters["callsInFlight"]
+        self._failed = counters["failedCalls"]
+        self._throttled = counters["throttledCalls"]
+        self._late = counters["lateCalls"]
         self._account: Account | None = None
         self._since_ns = 0
         self._spent_ns = {"work": 0, "local": 0, "calls": 0}
