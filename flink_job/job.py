@@ -103,16 +103,9 @@ def _vertex(stream: DataStream, name: str, slots: str) -> DataStream:
 
 
 def _offloading(settings: JobSettings) -> Offloading:
-    assert settings.function is not None
-    return Offloading(
-        function=settings.function,
-        endpoint_url=settings.endpoint_url,
-        region=settings.region,
-        control=settings.control,
-        secret=settings.secret,
-        call_timeout_ms=settings.call_timeout_ms,
-        tail_every=settings.tail_every,
-    )
+    if settings.offloading is None:
+        raise ValueError(f"not JobSettings: method {settings.method!r} without offloading")
+    return settings.offloading
 
 
 def main() -> None:

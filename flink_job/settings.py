@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from flink_job.clock import Anchor
+from flink_job.offload.settings import Offloading
 
 Method = Literal["none", "operator", "source", "always"]
 
@@ -27,9 +28,7 @@ class JobSettings:
         parallelism: subtasks of the tokenizer and of the sink to start with.
         max_parallelism: the most subtasks of the tokenizer that the job may be scaled to.
         ordered: tokens go downstream in source order.
-        function, endpoint_url, region: the Lambda to call; endpoint_url None is AWS itself.
-        call_timeout_ms: a batch whose answer takes longer is tokenized locally.
-        tail_every: of so many calls, one asks for the log tail.
+        offloading: the Lambda to call, and what bounds it; None: with method "none".
         control, secret: `host:port` of the controller, and what it wants to hear.
         clock: the harness's, for all times.
         output: folder for the sink's files.
@@ -50,14 +49,17 @@ class JobSettings:
     parallelism: int = 1
     max_parallelism: int = 1
     ordered: bool = False
-    function: str | None = None
-    endpoint_url: str | None = None
-    region: str | None = None
-    call_timeout_ms: float = 3000.0
-    tail_every: int = 1
+    offloading: Offloading | None = None
     checkpoint_ms: int = 1000
     secret: str = ""
     clock: Anchor | None = None
+
+    def through(self, *, endpoint_url: str, control: str | None = None) -> JobSettings:
+        """The same job, with other ways to the Lambda API and, if given, to the controller."""
+        assert self.offloading is not None
+        control = control or self.control
+        offloading = replace(self.offloading, endpoint_url=endpoint_url, control=control)
+        return replace(self, control=control, offloading=offloading)
 
     def to_json(self) -> str:
         """One line of JSON; it holds a secret, so it travels in a file that others cannot read."""
@@ -68,8 +70,9 @@ class JobSettings:
         """The inverse of `to_json`. Raises ValueError for an unknown or missing setting."""
         try:
             fields = json.loads(text)
-            if fields.get("clock"):
-                fields["clock"] = Anchor(**fields["clock"])
+            for name, kind in (("clock", Anchor), ("offloading", Offloading)):
+                if fields.get(name):
+                    fields[name] = kind(**fields[name])
             return JobSettings(**fields)
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not JobSettings: {error}") from error

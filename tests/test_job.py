@@ -20,6 +20,7 @@ from bench.facts import ledger
 from bench.lambdas.target import Target
 from bench.steering.controller import Controller
 from flink_job import clock
+from flink_job.offload.settings import Offloading
 from flink_job.settings import JobSettings, Method
 from tests.endpoint import Endpoint, answering, hanging, refusing
 from tests.proofs import proof
@@ -73,9 +74,13 @@ class Job:
                 "secret": controller.secret,
                 "clock": clock.anchor(),
                 "output": str(self.output),
-                "function": function,
-                "endpoint_url": endpoint,
-                "call_timeout_ms": 1000.0,
+                "offloading": Offloading(
+                    function or "",
+                    endpoint_url=endpoint,
+                    control=controller.address,
+                    secret=controller.secret,
+                    call_timeout_ms=1000.0,
+                ),
                 "checkpoint_ms": 500,
                 **changes,
             }

@@ -27,6 +27,7 @@ from bench.steering.controller import Controller
 from bench.steering.policy import Decision, Policy, Sample
 from flink_job import clock
 from flink_job.load.shapes import parse
+from flink_job.offload.settings import Offloading
 from flink_job.settings import JobSettings
 
 _CONNECT_TIMEOUT_S = 90.0
@@ -178,7 +179,16 @@ class Surge:
     ) -> JobSettings:
         """What the job is told."""
         method = self.method if self.method in CALLING else "none"
-        function = target.functions[self.language] if target and self.language else None
+        offloading = None
+        if target and self.language:
+            offloading = Offloading(
+                target.functions[self.language],
+                endpoint_url=target.endpoint_url,
+                region=target.region,
+                control=controller.address,
+                secret=controller.secret,
+                call_timeout_ms=self.call_timeout_ms,
+            )
         return JobSettings(
             method=method,  # type: ignore[arg-type]
             workload=self.workload,
@@ -196,10 +206,7 @@ class Surge:
             parallelism=self.parallelism,
             max_parallelism=self.scaled_to,
             ordered=self.ordered,
-            function=function,
-            endpoint_url=target.endpoint_url if target else None,
-            region=target.region if target else None,
-            call_timeout_ms=self.call_timeout_ms,
+            offloading=offloading,
         )
 
 

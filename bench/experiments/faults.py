@@ -500,12 +500,10 @@ def _break(
             control.upstream = settings.control
             # A slot more makes two tokenizers; one lane is enough for the others.
             lanes = 2 if fault.do is _rescaled_up or fault.before else 1
-            return replace(
-                settings,
-                control=control.address,
-                endpoint_url=f"http://{function.address}",
-                max_parallelism=lanes,
+            relayed = settings.through(
+                endpoint_url=f"http://{function.address}", control=control.address
             )
+            return replace(relayed, max_parallelism=lanes)
 
         error: str | None = None
         cluster.rest = Rest(flink.address)

@@ -7,7 +7,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def measure(
         watcher = _Watcher(run, surge.name, cluster, worker, service)
 
         def reach(settings: JobSettings) -> JobSettings:
-            return replace(settings, endpoint_url=f"http://{function.address}")
+            return settings.through(endpoint_url=f"http://{function.address}")
 
         def on_start(start_at_s: float) -> None:
             spelling.start(start_at_s)

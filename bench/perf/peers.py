@@ -41,6 +41,7 @@ from bench.perf import jvm
 from bench.steering.controller import Controller
 from flink_job import clock
 from flink_job.load.workloads import workload
+from flink_job.offload.settings import Offloading
 from flink_job.settings import JobSettings
 from functions.python.tokenizer import tokenize
 
@@ -132,9 +133,13 @@ def _ours(batches_per_call: int) -> Start:
                 clock=clock.anchor(),
                 output=str(folder / f"output-{batches_per_call}"),
                 batch_size=BATCH_SIZE,
-                function=target.functions[LANGUAGE],
-                endpoint_url=target.endpoint_url,
-                tail_every=1_000_000_000,
+                offloading=Offloading(
+                    target.functions[LANGUAGE],
+                    endpoint_url=target.endpoint_url,
+                    control=controller.address,
+                    secret=controller.secret,
+                    tail_every=1_000_000_000,
+                ),
             )
             job = submit(cluster, settings)
             wait_until(lambda: cluster.running(job), 90, "all tasks running")
