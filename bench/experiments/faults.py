@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 import psutil
@@ -26,12 +26,12 @@ from bench.cluster.worker import Worker
 from bench.cluster.zookeeper import high_availability
 from bench.experiments import calibrate, drive
 from bench.experiments.drive import Method, Surge, SurgeFailed
+from bench.experiments.surge import rule
 from bench.facts.records import Run
 from bench.lambdas.target import Target, local_service
-from bench.steering.policy import Policy, Profile, Settings, policy
+from bench.steering.policy import Profile
 from flink_job import clock
 from flink_job.load.shapes import Surge as SurgeShape
-from flink_job.load.shapes import parse
 from flink_job.settings import JobSettings
 
 # Half of what the worker can do, and twice that for so long.
@@ -47,7 +47,7 @@ _TASK_MANAGERS = 2
 _NOTICE_SOON = {"heartbeat.timeout": "5 s", "heartbeat.interval": "1 s"}
 _DISK_BYTES = 64 << 20
 # What the policy is told of the function: a guess, which it replaces by what it sees.
-_GUESSED = Profile(cold_start_ms=500.0, compute_ms=20.0, shipping_ms=5.0)
+GUESSED = Profile(cold_start_ms=500.0, compute_ms=20.0, shipping_ms=5.0)
 _LARGE_BYTES = 7_000_000
 
 Part = Literal["—", "Flink", "Lambda", "steering"]
@@ -514,7 +514,7 @@ def _break(
                 cluster,
                 worker,
                 target,
-                rule(surge),
+                rule(surge, GUESSED),
                 on_start=breaking.start,
                 reach=reach,
                 calm_s=_CALM_S,
@@ -590,18 +590,6 @@ class _Breaking:
 
     def _sleep_until(self, at_s: float) -> None:
         self._scene.hold(max(0.0, self._start_s + at_s - clock.now_s()))
-
-
-def rule(surge: Surge) -> Policy[Any]:
-    """The usual policy, told a guess of what calls cost."""
-    settings = Settings(
-        batch_size=surge.batch_size,
-        linger_ms=surge.linger_ms,
-        max_in_flight=surge.max_in_flight,
-        profile=_GUESSED,
-        is_warm=surge.warm > 0,
-    )
-    return policy("default", settings, parse(surge.shape), surge.capacity_per_s)
 
 
 def _restarts(cluster: Cluster) -> tuple[int | None, str | None]:

@@ -20,6 +20,7 @@ from bench.cluster.proxy import Proxy
 from bench.cluster.worker import JOBMANAGER, SOURCE_AND_SINK, WORKER, Worker
 from bench.experiments import calibrate, drive, faults
 from bench.experiments.drive import Surge
+from bench.experiments.surge import rule
 from bench.facts.records import Run
 from bench.lambdas.target import Target
 from flink_job import clock
@@ -144,7 +145,7 @@ def measure(
                 cluster,
                 worker,
                 target,
-                faults.rule(surge),
+                rule(surge, faults.GUESSED),
                 progress,
                 on_start=on_start,
                 reach=reach,

@@ -182,8 +182,8 @@ def measure(
                 for _ in range(now.more_workers):
                     cluster.add_task_manager(1)
                 cluster.wait_for_slots(now.slots + now.more_workers)
-            rule = _rule(now, measured, policy_name)
-            drive.drive(now, run, cluster, worker, target, rule, progress)
+            decides = _decides(now, measured, policy_name)
+            drive.drive(now, run, cluster, worker, target, decides, progress)
             cluster.stop_task_managers(keep=task_managers)
         for number, kind in enumerate(kinds):
             on_progress("calibration", (len(kinds) + len(planned) + number) / total)
@@ -228,20 +228,24 @@ def _kind(planned: Surge) -> tuple[object, ...]:
     )
 
 
-def _rule(
+def _decides(
     planned: Surge, measured: Sequence[dict[str, Any]], policy_name: str
 ) -> Policy[Any] | None:
     """Who decides. Without offload the decisions are made all the same, to see when they would."""
     if planned.method == "always":
         return None
-    profile, calls = Profile(0.0, 1.0, 0.0), 0
+    profile = Profile(0.0, 1.0, 0.0)
     if planned.language:
         profile = profile_of(measured, planned.language, planned.batch_size)
-        calls = planned.max_in_flight
+    return rule(planned, profile, policy_name)
+
+
+def rule(planned: Surge, profile: Profile, policy_name: str = "default") -> Policy[Any]:
+    """A policy of `bench.steering.policy`, told what it may know of a surge and what calls cost."""
     settings = Settings(
         batch_size=planned.batch_size,
         linger_ms=planned.linger_ms,
-        max_in_flight=calls,
+        max_in_flight=planned.max_in_flight if planned.language else 0,
         profile=profile,
         parallelism=planned.parallelism,
         expected_burst_s=planned.expected_burst_s,
