@@ -48,6 +48,7 @@ class Passage:
         sent_at_ms: offloaded: when it was handed to a call; else, that long before
             `returned_at_ms` as was worked on it.
         returned_at_ms: when its results were there.
+        network_ms, placement_ms: of the call, where its report tells them; None else.
         call: number of the call that it went with.
         failure: why a call was in vain, or why none could be made.
     """
@@ -58,8 +59,8 @@ class Passage:
     sent_at_ms: float = 0.0
     returned_at_ms: float = 0.0
     shipping_ms: float = 0.0
-    network_ms: float = 0.0
-    placement_ms: float = 0.0
+    network_ms: float | None = None
+    placement_ms: float | None = None
     bring_up_ms: float = 0.0
     computing_ms: float = 0.0
     call: int | None = None
@@ -79,9 +80,9 @@ class Passage:
             # AWS tells the init duration; the local service also what came before it.
             ("bring_up_ms", report.init_ms if report.bring_up_ms is None else report.bring_up_ms),
         ):
-            part_ms = min(said_ms or 0.0, left_ms)
-            setattr(self, part, part_ms)
-            left_ms -= part_ms
+            if said_ms is not None:
+                setattr(self, part, min(said_ms, left_ms))
+                left_ms -= getattr(self, part)
         self.shipping_ms = left_ms
 
 
