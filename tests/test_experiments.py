@@ -39,6 +39,9 @@ class FakeLambda:
     calls: dict[str, int] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
 
+    def close(self) -> None:
+        self.log.append("closed")
+
     def force_cold(self, target: Target, function: str, memory_mb: int | None = None) -> None:
         self.calls[function] = 0
         self.log.append(f"cold {function} {memory_mb}")
@@ -85,6 +88,7 @@ def test_cold_samples_every_function_in_every_round(fake: FakeLambda, tmp_path: 
     *orders, _, _, _, last = [x for x in fake.log if x.startswith("cold")]
     assert sorted(orders[:8]) == sorted(orders[8:]) and orders[:8] != orders[8:]  # drawn anew
     assert last.endswith("1769")  # as it was
+    assert fake.log[-1] == "closed"
 
 
 def test_cold_discards_what_is_not_cold_by_both_signs(fake: FakeLambda, tmp_path: Path) -> None:

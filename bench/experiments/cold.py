@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from bench.experiments.batches import PLAIN, Batch, Caller, Text, Work
@@ -64,10 +65,13 @@ def measure(
         TooManyFailures: calls keep failing.
     """
     rng = random.Random(run.seed)
-    caller = Caller(LambdaClient(target.endpoint_url, target.region), run, "cold")
     batches = {text: work.draw(_BATCH_SEED, 0, BATCH_SIZE, text) for text in texts}
     functions = [f for language in languages for f in _functions(target, language).values()]
-    with memory_kept(target, functions) as configured:
+    with (
+        closing(LambdaClient(target.endpoint_url, target.region)) as client,
+        memory_kept(target, functions) as configured,
+    ):
+        caller = Caller(client, run, "cold")
         places = [
             _Place(language, handler, function, size, text)
             for language in languages

@@ -11,6 +11,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
 
@@ -76,14 +77,17 @@ def measure(
         TooManyFailures: calls keep failing.
     """
     rng = random.Random(run.seed)
-    client = LambdaClient(target.endpoint_url, target.region)
-    caller = Caller(client, run, "compute")
     batches = (work.draw(run.seed, number, max(sizes)) for number in itertools.count())
-    functions = [_Environments(subject, caller, run, work) for subject in measured]
     memories: list[int | None] = [*memories_mb] or [None]
     passes = [size for _ in range(environments) for size in rng.sample(memories, len(memories))]
     began = time.monotonic()
-    with memory_kept(target, [x.function for x in measured] if memories_mb else []):
+    changed = [x.function for x in measured] if memories_mb else []
+    with (
+        closing(LambdaClient(target.endpoint_url, target.region)) as client,
+        memory_kept(target, changed),
+    ):
+        caller = Caller(client, run, "compute")
+        functions = [_Environments(subject, caller, run, work) for subject in measured]
         for number, size_mb in enumerate(passes):
             if number >= len(memories) and time.monotonic() - began > budget_s:
                 break

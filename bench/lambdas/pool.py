@@ -24,8 +24,9 @@ class Pool:
         self._calls: list[Future[Answer]] = []
 
     def close(self) -> None:
-        """Wait for the calls that are under way; there can be no more."""
+        """Wait for the calls that are under way, and hang up; there can be no more."""
         self._threads.shutdown()
+        self._client.close()
 
     def warm_up(self, environments: int) -> None:
         """Have so many environments started in all, at once and without waiting for them.
