@@ -26,7 +26,9 @@ from bench.steering.replay.traces import over_ms, read_traces, replay
 from bench.steering.simulation import Course, Noise, World, latencies_ms, simulate
 from flink_job.load.shapes import Constant, Shape, Sine, Surge, parse
 
-TRACES = sorted((Path(__file__).parent / "data" / "traces").glob("*.jsonl"))
+DATA = Path(__file__).parent / "data"
+SIMULATED = sorted((DATA / "traces").glob("*.jsonl"))
+RECORDED = sorted((DATA / "recorded").glob("*-surge/records.jsonl.gz"))
 PROFILE = Profile(cold_start_ms=1000.0, compute_ms=10.0, shipping_ms=40.0)
 KNOWS = Settings(batch_size=100, linger_ms=50.0, max_in_flight=10, profile=PROFILE)
 
@@ -446,8 +448,9 @@ def test_an_unknown_policy_says_which_there_are() -> None:
 # ------------------------------------------------------------------ recorded metrics
 
 
-@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SIMULATED + RECORDED, ids=lambda path: path.parts[-2])
 def test_recorded_surges_are_seen_in_time_and_nothing_else(path: Path) -> None:
+    detected_ms = []
     for trace in read_traces(path):
         course = replay(policy("default", trace.settings), trace)
         if isinstance(trace.shape, Constant):
@@ -456,20 +459,20 @@ def test_recorded_surges_are_seen_in_time_and_nothing_else(path: Path) -> None:
         assert isinstance(trace.shape, Surge)
         start_ms = trace.shape.start * 1000
         assert all(at >= start_ms for at in alarms(course))
-        assert detection_ms(course, start_ms) <= 1250
+        detected_ms.append(detection_ms(course, start_ms))
         end_ms = over_ms(trace)
         assert end_ms is None or to_zero_ms(course, end_ms) <= 5000
+    assert not detected_ms or (p95(detected_ms) <= 1000 and max(detected_ms) <= 1250)
 
 
 def test_a_trace_is_labelled_by_where_it_comes_from() -> None:
-    for path in TRACES:
-        simulated = path.stem.startswith("simulated")
-        assert all((t.source == "simulated") == simulated for t in read_traces(path))
+    for path in SIMULATED + RECORDED:
+        assert all((t.source == "simulated") == (path in SIMULATED) for t in read_traces(path))
 
 
 def test_a_torn_or_foreign_file_is_a_clear_message(tmp_path: Path) -> None:
     torn = tmp_path / "records.jsonl"
-    torn.write_text(TRACES[0].read_text()[:-40])
+    torn.write_text(SIMULATED[0].read_text()[:-40])
     assert read_traces(torn)
     assert read_traces(tmp_path)  # a run's folder
     torn.write_text(json.dumps({"v": 1, "kind": "end", "ok": True, "seconds": 1.0}))
@@ -485,7 +488,7 @@ def test_the_command_prints_every_policy_beside_the_oracle(
     monkeypatch.setattr(closed, "FACTORS", (4.0,))
     monkeypatch.setattr(closed, "THRESHOLD_LOADS", (1.0,))
     monkeypatch.setattr(closed, "REPETITIONS", 1)
-    result = CliRunner().invoke(main, ["policy", "--replay", str(TRACES[0])])
+    result = CliRunner().invoke(main, ["policy", "--replay", str(SIMULATED[0])])
     assert result.exit_code == 0, result.output
     for title in ("Four figures", "How near", "while the load rises", "over recorded metrics"):
         assert title in result.output

@@ -120,7 +120,7 @@ def policy(replay: bool, traces: tuple[Path, ...]) -> None:
 
     Each policy runs in a closed loop on a model of the job: 20 surges, 10 minutes at 80 % load, and
     loads around the capacity. With --replay, it runs over recorded metrics as well: TRACE is a
-    run's folder in results/ or a file of records; without any, those in tests/data/traces.
+    run's folder in results/ or a file of records; without any, those in tests/data.
 
     \b
     Example: bench policy
@@ -131,7 +131,8 @@ def policy(replay: bool, traces: tuple[Path, ...]) -> None:
 
     if traces and not replay:
         raise click.UsageError("TRACE is for --replay: bench policy --replay TRACE")
-    shipped = sorted(Path("tests/data/traces").glob("*.jsonl"))
+    data = Path("tests/data")
+    shipped = [*sorted(data.glob("traces/*.jsonl")), *sorted(data.glob("recorded/*-surge"))]
     recorded = [t for path in traces or shipped for t in read_traces(path)]
     bar: Any
     with click.progressbar(length=tables.STEPS, label="modelled jobs") as bar:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from bench.steering.policy.learn import NEVER_IDLE
 from bench.steering.policy.model import Sample
 
 # One poll proves nothing: a garbage collection or two batches at once look like a surge in it.
 _POLLS_TO_START = 2
-# Unless so many times more is wanted than can be done, and so many seconds of work wait already: a
-# pause lets work wait, too, but raises no demand.
-_CLEARLY_MORE, _LONG_WAIT_S = 1.15, 0.35
-# So much waits only if more is wanted than is known, or less can be done.
-_TOO_LONG_A_WAIT_S = 0.8
+# Unless so many seconds of work wait already: the more is wanted than can be done, the fewer. A
+# pause lets work wait, too, but raises no demand; so much as the last of them waits only if more is
+# wanted than is known, or less can be done.
+_LONG_WAITS_S = {1.3: 0.3, 1.15: 0.35, 0.0: 0.8}
 # Leaving takes longer than entering: offloading a second too long costs some calls, stopping too
 # early brings the queue back. Who has to come back so soon left too early: be patient then.
 _POLLS_TO_STOP, _POLLS_WHEN_WAVERING, _SOON_MS = 10, 40, 20_000.0
 # How far below the capacity a load is clearly over, whoever wavered before.
 _CLEARLY_OVER = 0.9
+# More than can be done leaves something waiting; else it was two batches that came at once.
+_SOME_WAIT_S = 0.1
 # Between these two loads the verdict stays what it was; a smaller overload blocks the source.
 _TOO_MUCH, _LITTLE_ENOUGH = 1.3, 0.95
 _BUSY = 0.9
@@ -31,8 +33,6 @@ _HELD_UP = 0.05
 _STEADY_POLLS, _RECENT_POLLS = 8, 2
 # A source that is blocked all the time says nothing about what it would send.
 _MOST_BLOCKED = 0.9
-# A tokenizer that is idle so often has no queue before it.
-_NEVER_IDLE = 0.95
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,14 @@ def look(before: Signs, sample: Sample, gap_s: float, capacity_per_s: float | No
         # Let go, it makes up for it at once.
         demand = min(emitted, before.demand_per_s)
     queued = max(0.0, before.queued + (emitted - (sample.processed_per_s or 0.0)) * gap_s)
-    if (sample.tokenizer_busy or 0.0) < _NEVER_IDLE:
+    if (sample.tokenizer_busy or 0.0) < NEVER_IDLE:
         queued = 0.0
     demands = (*before._demands, demand)[-_STEADY_POLLS:]
     throughputs = (*before._throughputs, sample.processed_per_s or 0.0)[-_STEADY_POLLS:]
     blocks = (*before._blocks, blocked)[-_STEADY_POLLS:]
+    if capacity_per_s is not None and not before.overloaded:
+        # A pause makes the worker look slower than it has just been.
+        capacity_per_s = max(capacity_per_s, fmean(throughputs))
     signs = replace(
         before,
         capacity_per_s=capacity_per_s,
@@ -154,15 +157,15 @@ def _is_hot(signs: Signs, sample: Sample) -> bool:
     if (sample.tokenizer_busy or 0.0) < _BUSY:
         return False
     blocked = (sample.source_backpressured or 0.0) > _SOURCE_BLOCKED
-    return blocked or (signs.load or 0.0) > _TOO_MUCH
+    return blocked or ((signs.load or 0.0) > _TOO_MUCH and signs.wait_s > _SOME_WAIT_S)
 
 
 def _waits_long(signs: Signs, sample: Sample) -> bool:
     """So much waits that there is no need to look twice."""
     if (sample.tokenizer_busy or 0.0) < _BUSY:
         return False
-    is_clear = (signs.load or 0.0) > _CLEARLY_MORE
-    return signs.wait_s > (_LONG_WAIT_S if is_clear else _TOO_LONG_A_WAIT_S)
+    load = signs.load or 0.0
+    return any(load >= more and signs.wait_s > long_s for more, long_s in _LONG_WAITS_S.items())
 
 
 def _is_cool(signs: Signs, sample: Sample) -> bool:

@@ -12,11 +12,14 @@ from bench.steering.policy.model import Profile, Sample
 # the median of the last few is moved by neither. They are few, so that a JVM that gets warm, or
 # texts that get longer, are followed.
 _WINDOW_BUSY_S, _WINDOWS = 1.0, 7
-# The first are shorter, so that something is known soon.
-_FIRST_BUSY_S, _FIRST_WINDOWS = 0.5, 2
+# The first are shorter, so that something is known soon, and the first of a surge is two polls.
+_FIRST_BUSY_S, _FIRST_WINDOWS, _FIRST_FULL_S = 0.5, 2, 0.4
 # A JVM that has just started says nothing about a warm one.
 _COLD_WINDOWS = 1
 _WINDOWS_TO_KNOW = 2
+# A worker that is idle now and then saves up quota, and is faster than its quota while it is busy:
+# 190/s were seen where 130/s are what it can do. One that is never idle shows its true pace.
+NEVER_IDLE = 0.92
 
 
 T = TypeVar("T")
@@ -32,6 +35,7 @@ class _Window:
     called: float = 0.0
     call_us: float = 0.0
     calls: float = 0.0
+    never_idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,15 @@ class Learned:
     sentences_per_call: float | None = None
     _window: _Window = _Window()
     _seen: int = 0
-    _paces: tuple[float, ...] = ()
+    _paces: tuple[tuple[float, bool], ...] = ()
     _local_us: tuple[float, ...] = ()
     _work_us: tuple[float, ...] = ()
     _call_us: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def _shows_all(self) -> bool:
+        """Whether the worker was never idle in the last window."""
+        return bool(self._paces) and self._paces[-1][1]
 
     def without_calls(self) -> Learned:
         """Forget what calls cost: it may have changed, and nothing but another try shows it."""
@@ -89,9 +98,15 @@ def learn(before: Learned, sample: Sample, gap_s: float, share: float) -> Learne
         gap_s: since the one before.
         share: of the sentences that was offloaded meanwhile.
     """
-    window = _added(before._window, sample, gap_s)
+    never_idle = share == 0 and (sample.tokenizer_busy or 0.0) >= NEVER_IDLE
+    window = before._window
+    if never_idle and not window.never_idle and before._seen > _COLD_WINDOWS:
+        window = _Window()
+    window = _added(replace(window, never_idle=never_idle), sample, gap_s)
     known = replace(before, _window=window)
     enough_s = _FIRST_BUSY_S if before._seen < _FIRST_WINDOWS else _WINDOW_BUSY_S
+    if never_idle and not before._shows_all:
+        enough_s = _FIRST_FULL_S
     if window.busy_s < enough_s or window.processed <= 0:
         return known
     known = replace(known, _window=_Window(), _seen=before._seen + 1)
@@ -108,12 +123,19 @@ def learn(before: Learned, sample: Sample, gap_s: float, share: float) -> Learne
         costs = (window.call_us / window.called, window.called / window.calls)
         known = replace(known, _call_us=_with(known._call_us, costs))
     if has_cpu:
-        pace = (window.local_us + window.call_us) / window.busy_s
-        known = replace(known, _paces=_with(known._paces, pace))
+        known = _paced(known, window, (window.local_us + window.call_us) / window.busy_s)
     elif share == 0 and sample.local_per_s is None:
         # Without these counters a sentence is the unit of work.
-        known = replace(known, _paces=_with(known._paces, window.processed / window.busy_s))
+        known = _paced(known, window, window.processed / window.busy_s)
     return _concluded(known)
+
+
+def _paced(known: Learned, window: _Window, pace: float) -> Learned:
+    """One more pace. One of a worker that was never idle ends what idle ones seemed to say."""
+    before = known._paces
+    if window.never_idle:
+        before = tuple(pace for pace in before if pace[1])
+    return replace(known, _paces=_with(before, (pace, window.never_idle)))
 
 
 def _added(window: _Window, sample: Sample, gap_s: float) -> _Window:
@@ -121,7 +143,8 @@ def _added(window: _Window, sample: Sample, gap_s: float) -> _Window:
     called = (sample.called_per_s or 0.0) * gap_s
     # Waiting for a free call counts as busy, and says nothing of the worker's pace.
     busy = max(0.0, (sample.tokenizer_busy or 0.0) - (sample.tokenizer_waiting or 0.0))
-    return _Window(
+    return replace(
+        window,
         busy_s=window.busy_s + busy * gap_s,
         processed=window.processed + (sample.processed_per_s or 0.0) * gap_s,
         local=window.local + local,
@@ -140,8 +163,8 @@ def _concluded(known: Learned) -> Learned:
         call_us = median(cost for cost, _ in known._call_us)
         size = median(size for _, size in known._call_us)
     capacity = known.capacity_per_s
-    if len(known._paces) >= _WINDOWS_TO_KNOW:
-        capacity = median(known._paces) / (local_us or 1.0)
+    if known._paces and known._seen >= _COLD_WINDOWS + _WINDOWS_TO_KNOW:
+        capacity = median(pace for pace, _ in known._paces) / (local_us or 1.0)
     return replace(
         known,
         capacity_per_s=capacity,
