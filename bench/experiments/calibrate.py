@@ -31,7 +31,7 @@ from bench.steering.controller import Controller
 # Words/s: more than a core can take. Not more than needed, since the source plans its batches
 # ahead, in the time in which the worker is to get warm.
 _FLOOD_WORDS_PER_S = {"words": 2_000_000.0, "subwords": 500_000.0}
-_WINDOW_S = 2.0
+_WINDOW_S = 1.5
 STEADY, _TOLERANCE = 6, 0.07
 FIRST_WINDOWS, _MOST_WINDOWS = 4, 20
 _NEWS_S = 0.5

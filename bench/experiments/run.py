@@ -11,11 +11,11 @@ from bench.experiments.drive import Surge
 from bench.facts.records import Run
 from bench.lambdas.target import Target
 
-# Enough for a median and its interval; `bench cold` and `bench compute` take more.
+# As few as an interval needs; `bench cold` and `bench compute` take more.
 COLD_ROUNDS = 8
-ENVIRONMENTS = 2
-COMPUTE_ROUNDS = 12
-MAX_WARMUP = 400
+ENVIRONMENTS = 6
+COMPUTE_ROUNDS = 8
+MAX_WARMUP = 150
 # Work that is worth a call: texts of a paragraph, into subwords, a millisecond each in Python.
 WORK = Work("subwords", 100)
 SIZES = (1, 5, 25)

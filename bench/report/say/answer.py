@@ -216,6 +216,11 @@ def _overtakes(e: Evidence) -> list[str]:
         return [f"{unknown}: none of {even.unsteady} passes became steady ({of})"]
     if found.least is not None and np.isinf(found.least):
         return [f"Java, started cold, does not overtake Python in {found.n} passes ({of})"]
+    if found.most == 0:
+        passes = _count(range(found.n), "pass", "passes")
+        return [
+            f"Java, started cold, is ahead of Python from the first call on, in {passes} ({of})"
+        ]
     if found.low is None or found.high is None:
         return [
             f"{unknown}: after {_calls(found.least)} to {_calls(found.most)} calls in "
