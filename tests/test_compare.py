@@ -13,7 +13,7 @@ from bench.cli import main
 from bench.facts import records
 from bench.report.gather import evidence, surges
 from bench.report.gather.latency import PARTS
-from bench.report.say import compare, languages, versus
+from bench.report.say import compare, languages, places, versus
 from tests import synthetic
 
 
@@ -55,6 +55,22 @@ def test_runs_of_different_targets_or_machines_never_share_a_table(
     assert text.count("## Cold start") == 3
     assert "AWS Lambda in eu-central-1" in text
     assert "Another CPU" in text
+
+
+def test_here_and_elsewhere_are_rows_of_their_own_and_never_pooled(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    emulated = synthetic.run(tmp_path, "java", target="local process, as on AWS (emulated)")
+    assert places.table(evidence.load(runs)) is None
+    made = places.table(evidence.load([*runs, emulated]))
+    assert made is not None
+    by = {(row[0], row[1]): row[2:5] for row in made.rows}
+    measures = {measure for measure, _ in by}
+    assert any("cold" in x for x in measures) and any("p99" in x for x in measures)
+    for measure in measures:
+        assert "—" not in by[measure, "local process"]
+        python, java, node = by[measure, "local process, as on AWS (emulated)"]
+        assert (python, node) == ("—", "—") and java != "—"
 
 
 def test_a_run_that_died_shows_what_it_had_and_says_so(runs: list[Path], tmp_path: Path) -> None:

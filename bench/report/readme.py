@@ -30,6 +30,7 @@ from bench.report.say import (
     languages,
     metrics,
     money,
+    places,
     relief,
     soak,
     sweep,
@@ -44,7 +45,7 @@ NAMES = (
     "three", "picture", "answer", "pooled", "methods", "surge", "bursts", "cost-surge", "cost",
     "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall", "warm-up", "aa", "cpu",
     "capacity", "metrics", "failures", "breakpoint-edge", "breakpoint-steps", "breakpoint-metrics",
-    "breakpoint-push", "worth",
+    "breakpoint-push", "worth", "places",
     "faults", "faults-ordered", "faults-source", "faults-source-ordered", "soak",
 )  # fmt: skip
 _MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -55,8 +56,10 @@ class Stale(click.ClickException):
 
 
 def made_of(folders: Sequence[Path]) -> tuple[dict[str, str], Plot | None]:
-    """Name → Markdown of each block, of the first group of runs; and the picture."""
-    e = load(folders)[0]
+    """Name → Markdown of each block, of the runs of one place, those here if there are any; and the
+    picture."""
+    groups = sorted(load(folders), key=lambda e: "emulated" in (e.target or ""))
+    e = groups[0]
     settings = surges.settings(surges.surges(e))
     found: list[Table | None] = [
         *compare.tables(e),
@@ -73,6 +76,7 @@ def made_of(folders: Sequence[Path]) -> tuple[dict[str, str], Plot | None]:
         money.per_million(e),
         money.by_memory(e),
         relief.capacity(e),
+        places.table(groups),
     ]
     for setting in settings[:1]:
         found += [

@@ -41,10 +41,15 @@ class Evidence:
         return [{str(k): v for k, v in run.items()} for run in runs]
 
     @property
+    def target(self) -> str | None:
+        """Where the functions ran; None if none was called."""
+        return next((r["target"] for r in self.runs if r["target"]), None)
+
+    @property
     def where(self) -> str:
         """What ran where, e.g. "local process (not AWS) on Xeon, 2 cores"."""
         run = next((r for r in self.runs if r["target"]), self.runs[0])
-        label = run["target"] or "no function called"
+        label = self.target or "no function called"
         if label.startswith("local process"):
             rest = label.removeprefix("local process")
             label = f"local process{rest} (real runtimes on this machine, not AWS)"

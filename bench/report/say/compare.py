@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.gather import surges
 from bench.report.gather.evidence import Evidence, code_of, load
 from bench.report.gather.surges import Conditions
-from bench.report.say import languages, relief, versus
+from bench.report.say import languages, places, relief, versus
 from bench.report.say.table import Table
 
 
@@ -56,11 +56,13 @@ def header(e: Evidence) -> list[str]:
 
 
 def markdown(groups: Sequence[Evidence]) -> str:
-    """One part for each kind of target and machine; they never share a table."""
+    """One part for each kind of target and machine; they share one table, a place a row."""
     parts = []
     for e in groups:
         parts.append(f"# {e.where}\n\n" + "\n".join(f"- {line}" for line in header(e)))
         parts += [t.section() for t in tables(e)]
+    if beside := places.table(groups):
+        parts.append(beside.section())
     return "\n\n".join(parts) + "\n"
 
 

@@ -230,11 +230,14 @@ def wall(e: Evidence) -> Table | None:
 def rankings(e: Evidence, column: str) -> dict[int, Ranking]:
     """The languages by a time of warm calls, by batch size, in the passes in which they took
     turns."""
+    return stats.rank(turns(e, column))
+
+
+def turns(e: Evidence, column: str) -> dict[int, pd.DataFrame]:
+    """A time of warm calls, by batch size: a row for each pass, a column a language."""
     calls = at_main_memory(steady(e))
     sizes = sorted(calls["sentences"].unique())
-    return stats.rank(
-        {int(s): by_turn(calls[calls["sentences"] == s], "environment", column) for s in sizes}
-    )
+    return {int(s): by_turn(calls[calls["sentences"] == s], "environment", column) for s in sizes}
 
 
 def _compute(e: Evidence, column: str, name: str, title: str) -> Table | None:
