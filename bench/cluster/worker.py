@@ -172,14 +172,13 @@ class CpuAccount:
         rows = {role: (len(spent), sum(spent.values())) for role, spent in self._spent_s.items()}
         rows[HARNESS] = (1, time.process_time() - self._harness_before_s)
         if self.service:
-            now = self.service()
+            now, before = self.service(), self._service_before
+            if now["service_cpu_s"] < before["service_cpu_s"]:  # another service than before
+                before = dict.fromkeys(before, 0.0)
             for role, name in ((FUNCTIONS, "functions_cpu_s"), (SERVICE, "service_cpu_s")):
-                rows[role] = (1, now[name] - self._service_before[name])
-            rows[FUNCTIONS] = (
-                int(now["environments_started"] - self._service_before["environments_started"])
-                + int(self._service_before["environments"]),
-                rows[FUNCTIONS][1],
-            )
+                rows[role] = (1, now[name] - before[name])
+            started = int(now["environments_started"] - before["environments_started"])
+            rows[FUNCTIONS] = (started + int(before["environments"]), rows[FUNCTIONS][1])
         throttled_s = self.worker.throttled_s()
         return [
             {
