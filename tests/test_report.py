@@ -160,6 +160,26 @@ def test_methods_stand_side_by_side_with_a_bigger_job_among_them(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_work_that_is_not_worth_a_call_is_told_beside_the_answer(tmp_path: Path) -> None:
+    def facts() -> Records:
+        for operator, language in (("subwords", "java"), ("subwords", "node"), ("words", "java")):
+            for method, of in (("none", None), ("operator", language)):
+                name = f"{operator}-{method}-{of}"
+                for kind, fields in synthetic.surge(rng(), name, method, of):
+                    if kind == "surge":
+                        fields = {**fields, "operator": operator}
+                    yield kind, fields
+
+    group = one(tmp_path, facts())
+    (said,) = (
+        x
+        for x in answer.details(group, surges.settings(surges.surges(group)))
+        if x.startswith("**And other work?**")
+    )
+    assert "*Workload “sentences”; operator “words”, 10 words a sentence*: Java" in said
+    assert "subwords" not in said and " calls." in said
+
+
 def test_decisions_are_judged_over_all_surges(tmp_path: Path) -> None:
     def facts() -> Records:
         for i in range(20):

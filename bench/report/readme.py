@@ -81,10 +81,10 @@ def made_of(folders: Sequence[Path]) -> tuple[dict[str, str], Plot | None]:
     for setting in settings[:1]:
         found += [
             metrics.table(setting),
-            relief.methods(setting),
             relief.cpu(setting),
             money.per_surge(setting),
         ]
+    found += [next(filter(None, map(relief.methods, settings)), None)]
     found += [relief.bursts(group) for group in surges.bursts(settings)[:1]]
     made = dict.fromkeys(NAMES, ABSENT_TEXT)
     made |= {t.name: f"{t.note}\n\n{t.markdown()}" for t in found if t}

@@ -115,16 +115,18 @@ class Conditions:
                 if k != "shape"
             )
             load = f"{shape.get('shape', 'shape unknown')} ({values})"
-        said = [load, f"workload “{self.workload}”"]
-        operator = f"operator “{self.operator}”"
-        if self.words_per_sentence:
-            operator += f", {self.words_per_sentence} words a sentence"
-        said.append(operator)
-        said.append(self.worker)
+        said = [load, self.work, self.worker]
         said.append(f"batches of {self.batch_size} or {self.linger_ms:g} ms")
         if self.scale_out_as:
             said.append(f"scaling out as {self.scale_out_as} (its times emulated)")
         return "; ".join(said)
+
+    @property
+    def work(self) -> str:
+        """What is done to what."""
+        said = f"workload “{self.workload}”; operator “{self.operator}”"
+        words = self.words_per_sentence
+        return f"{said}, {words:,} words a sentence" if words else said
 
     @property
     def worker(self) -> str:

@@ -13,7 +13,7 @@ from bench.report.gather import calls, surges
 from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
 from bench.report.gather.surges import Arm, Duel, Setting
 from bench.report.say import languages, metrics, money, relief
-from bench.report.say.table import between, number, over, settles, time, verdict
+from bench.report.say.table import between, count, number, over, settles, time, verdict
 from bench.report.say.versus import REFUSED_DRIFT
 from bench.stats import Comparison, Ranking
 
@@ -31,6 +31,7 @@ def details(e: Evidence, settings: Sequence[Setting]) -> list[str]:
     said = [
         *(f"**What was run?** {s.conditions.words}." for s in settings[:1]),
         *_helps_by_arm(settings),
+        *_other_work(settings),
         *(f"**Is it worth it?** {x}." for x in map(money.words, settings[:1]) if x),
         *_turns_over(e, settings),
         *_which_language(e, settings),
@@ -114,6 +115,24 @@ def _helps_by_arm(settings: Sequence[Setting]) -> list[str]:
         else f"**{wrong:,.0f} sentences were lost, duplicated or wrong** in {total} surges"
     )
     return [f"**How much does it help?** p99 without ÷ with offload: {each}. {ledger}."]
+
+
+def _other_work(settings: Sequence[Setting]) -> list[str]:
+    """The same for other work than the main setting's, with what was offloaded of it: of some the
+    policy says that it is not worth a call."""
+    said: dict[str, str] = {}
+    for s in settings[1:]:
+        found = _against_none([s])
+        if not found or s.conditions.work == settings[0].conditions.work:
+            continue
+        each = "; ".join(
+            f"{_who(a)} {_ratio(c)}, {over(a.values('calls'), count)} calls" for a, c in found
+        )
+        said.setdefault(s.conditions.work, each)
+    if not said:
+        return []
+    works = ". ".join(f"*{_upper(work)}*: {each}" for work, each in said.items())
+    return [f"**And other work?** p99 without ÷ with offload. {works}."]
 
 
 def _ratio(c: Comparison) -> str:
