@@ -9,6 +9,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import doctor
@@ -36,6 +37,7 @@ class Tree:
         for tool in ("pip", "sam", "bench", "python"):
             self.write(f".venv/bin/{tool}", TOOL).chmod(0o755)
         self.write("flink_job/java/burst/Split.java", "package burst; class Split {}\n")
+        self.write(".cache/setup/uv/bin/uv", TOOL).chmod(0o755)
         self.write("requirements.lock", "click==8.1.8\n")
         self.write("pyproject.toml", "[project]\n")
         self.write("template.yaml", "Resources: {}\n")
@@ -56,11 +58,11 @@ class Tree:
             text=True,
         )
 
-    def steps(self) -> list[str]:
-        """The steps that a set-up, which must succeed, has found to do."""
+    def steps(self) -> set[str]:
+        """The steps that a set-up, which must succeed, has found to do, side by side."""
         done = self.set_up()
         assert done.returncode == 0, done.stderr
-        return re.findall(r"^setup: (\w+) …$", done.stderr, re.M)
+        return set(re.findall(r"^setup: (\w+) …$", done.stderr, re.M))
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_a_second_run_does_nothing(tree: Tree) -> None:
-    assert tree.steps() == ["venv", "jar", "project", "functions"]
+    assert tree.steps() == {"venv", "jar", "project", "functions"}
     calls = (tree.folder / "calls").read_text()
     done = tree.set_up()
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -79,11 +81,11 @@ def test_a_second_run_does_nothing(tree: Tree) -> None:
 def test_only_what_changed_is_made_again(tree: Tree) -> None:
     tree.steps()
     tree.write("functions/node/app.mjs", "export {};\n")
-    assert tree.steps() == ["functions"]
+    assert tree.steps() == {"functions"}
     tree.write("requirements.lock", "click==8.1.9\n")
-    assert tree.steps() == ["venv", "jar"]  # whose Flink may be another now
+    assert tree.steps() == {"venv", "jar"}  # whose Flink may be another now
     shutil.rmtree(tree.folder / ".aws-sam/build")
-    assert tree.steps() == ["functions"]
+    assert tree.steps() == {"functions"}
 
 
 def test_a_step_that_did_not_end_is_done_again_and_no_other(tree: Tree) -> None:
@@ -94,7 +96,37 @@ def test_a_step_that_did_not_end_is_done_again_and_no_other(tree: Tree) -> None:
     assert done.returncode != 0
     assert "functions did not work" in done.stderr
     (tree.folder / "broken").unlink()
-    assert tree.steps() == ["functions"]
+    assert tree.steps() == {"functions"}
+
+
+def test_where_uv_brings_nothing_pip_does(tree: Tree) -> None:
+    tree.write(".cache/setup/uv/bin/uv", "#!/bin/sh\nexit 2\n")
+    assert "venv" in tree.steps()
+    assert (
+        "pip install --quiet --use-pep517 -r requirements.lock"
+        in (tree.folder / "calls").read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize("language", ["java", "python"])
+def test_what_fails_beside_the_others_ends_them_and_is_told(tree: Tree, language: str) -> None:
+    """Nothing runs on, and the next set-up does what this one did not."""
+    tree.write(
+        "scripts/setup-runtimes",
+        "#!/bin/sh\ncase $1 in\n"
+        f"{language}) exit 1 ;;\nnode) echo $$ >>pids; exec sleep 60 ;;\nesac\n",
+    )
+    done = tree.set_up()
+    assert done.returncode != 0
+    assert f"setup: the runtime for {language} did not build\n" in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"setup: not all was made (see above: {language}); run it again with: scripts/setup"
+    )
+    pids = tree.folder / "pids"
+    for pid in pids.read_text().split() if pids.exists() else ():
+        assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie"
+    tree.write("scripts/setup-runtimes", "#!/bin/sh\n")
+    assert tree.steps() <= {"jar", "project", "functions"}
 
 
 def test_what_only_root_can_bring_is_one_line_with_the_command(tree: Tree) -> None:
@@ -175,8 +207,8 @@ def test_the_functions_are_built_by_the_python_that_is_here(tree: Tree) -> None:
 def test_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "a b").mkdir()
     tree = Tree(tmp_path / "a b")
-    assert tree.steps() == ["venv", "jar", "project", "functions"]
-    assert tree.steps() == []
+    assert tree.steps() == {"venv", "jar", "project", "functions"}
+    assert tree.steps() == set()
 
 
 def test_every_package_asked_for_is_pinned_to_that_version() -> None:
