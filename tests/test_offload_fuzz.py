@@ -99,7 +99,16 @@ class Weather:
         return Report(duration_ms=some(), init_ms=some(), bring_up_ms=some(), network_ms=some())
 
 
-class Function:
+class Closing:
+    """What is to be closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Function(Closing):
     """The client, and the function behind it, in all weathers."""
 
     def __init__(self, weather: Weather) -> None:
@@ -139,8 +148,6 @@ class Function:
             ]
         )
 
-    def close(self) -> None: ...
-
 
 class Work(Tokenize):
     """Tokenizing that takes the time that the scenario says."""
@@ -175,15 +182,15 @@ class Scenario:
         self.directive = weather.directive(0)
         scenario = self
 
-        class Control:
+        class Control(Closing):
             directive = property(lambda self: scenario.directive)
 
-            def __init__(self, *arguments: Any) -> None: ...
+        def opened(one: Closing) -> Closing:
+            self.opened.append(one)
+            return one
 
-            def close(self) -> None: ...
-
-        monkeypatch.setattr(operators, "Control", Control)
-        monkeypatch.setattr(operators, "LambdaClient", lambda *a, **k: Function(weather))
+        monkeypatch.setattr(operators, "Control", lambda *a, **k: opened(Control()))
+        monkeypatch.setattr(operators, "LambdaClient", lambda *a, **k: opened(Function(weather)))
         self.threads: list[Threads] = []
         monkeypatch.setattr(calls, "ThreadPoolExecutor", self._threads)
         self.batches = [self._batch(number) for number in range(weather.batches)]
@@ -239,6 +246,7 @@ class Scenario:
         """From the last checkpoint to the end, or to a failure."""
         self.thread.is_interrupted = False
         self.pending: list[str] = []
+        self.opened: list[Closing] = []
         self.position, snapshots = self.checkpoint
         for name, vertex in self.vertices.items():
             vertex.start(self.draw.randint(1, self.weather.lanes), snapshots[name])
@@ -268,6 +276,7 @@ class Scenario:
         self._complete()
         for subtask in self._subtasks():
             subtask.operator.close()
+        assert all(one.is_closed for one in self.opened), "somebody has not hung up"
         return True
 
     def _cancel_soon(self) -> None:
@@ -481,3 +490,29 @@ def test_whatever_happens_every_batch_comes_out_once_and_right(
             except BaseException as error:
                 error.add_note(f"scenario {seed}: {vars(scenario.weather)}")
                 raise
+
+
+def test_the_end_reaches_what_a_restored_flatmap_has_not_caught_up_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is done a while at a time, by timer, and no timer fires once input has ended: the caller
+    must hand the end on."""
+    weather = Weather(0)
+    weather.method, weather.ordered, weather.lanes, weather.batches = "source", True, 1, 10
+    weather.record_s, weather.crash = 0.1, 0.0
+    scenario = Scenario(weather, monkeypatch)
+    scenario.restarts, scenario.pending, scenario.opened = 0, [], []
+    caller, flatmap = scenario.vertices["caller"], scenario.vertices["flatmap"]
+    caller.start(1, NOTHING)
+    flatmap.start(1, NOTHING)
+    first, *later = scenario.batches
+    for batch in later:
+        assert not list(flatmap.subtasks[0].process(0, batch)), "out before the first"
+
+    flatmap.start(1, flatmap.snapshot())
+    scenario._send("flatmap", first)
+    scenario._send("caller", scenario.ends[0])
+    scenario._drain()
+
+    numbers = [read(line)["number"] for line in scenario.pending]
+    assert numbers == [batch.number for batch in scenario.batches]
