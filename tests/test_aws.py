@@ -166,12 +166,15 @@ def test_a_project_that_is_not_ours_is_built_deployed_with_answers_and_called(
     said = run("sam", "deploy", "--guided", cwd=project, answers=answers)
     assert "Successfully created/updated stack - greeter" in said
     names = outputs(run, "greeter")
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:"
     for language in ("Python", "Node", "Java"):
-        answer = invoke(run, names[f"{language}Name"], {"who": language}, tmp_path)
-        assert json.loads(answer["body"])["message"] == f"hi {language}, true"
+        name = names[f"{language}Name"]
+        for qualifier in ((), ("--qualifier", "live")):
+            answer = invoke(run, name, {"who": language}, tmp_path, *qualifier)
+            body = json.loads(answer["body"])
+            assert body["message"] == f"hi {language}, true"
+            assert body["arn"] == f"{arn}{':'.join((name, *qualifier[1:]))}"
         assert f"asked for {language}\n" in logged(run, f"/aws/lambda/{names[f'{language}Name']}")
-    live = invoke(run, names["NodeName"], {"who": "live"}, tmp_path, "--qualifier", "live")
-    assert json.loads(live["body"])["message"] == "hi live, true"
     run("sam", "delete", "--no-prompts", cwd=project)
 
 

@@ -94,6 +94,21 @@ def test_a_function_may_be_named_by_arn_and_qualifier(api: Any, name: str) -> No
     assert invoke(api, name)["Payload"]["function"] == "Obedient"
 
 
+def test_a_function_is_told_the_qualifier_that_it_was_invoked_with(api: Any) -> None:
+    seen = [
+        invoke(api, "Obedient")["Payload"]["arn"],
+        invoke(api, "Obedient:$LATEST")["Payload"]["arn"],
+        invoke(api, "Obedient", Qualifier="$LATEST")["Payload"]["arn"],
+        invoke(api, "NodeObedient:$LATEST")["Payload"]["arn"],
+    ]
+    assert seen == [
+        f"{ARN}Obedient",
+        f"{ARN}Obedient:$LATEST",
+        f"{ARN}Obedient:$LATEST",
+        f"{ARN}NodeObedient:$LATEST",
+    ]
+
+
 def test_a_client_context_reaches_the_function(api: Any) -> None:
     context = base64.b64encode(b'{"custom": {"who": "me"}}').decode()
     assert invoke(api, ClientContext=context)["Payload"]["client"] == {"who": "me"}
@@ -347,10 +362,10 @@ def test_an_answer_over_6_mb_is_an_error(api: Any) -> None:
 
 def test_more_memory_than_configured_ends_the_function(api: Any) -> None:
     api.update_function_configuration(FunctionName="Obedient", MemorySize=256)
-    assert invoke(api, event={"allocate": 100})["Payload"]["calls"] == 1
+    assert invoke(api, event={"allocate": 100, "hold": 0.2})["Payload"]["calls"] == 1
     started = time.perf_counter()
-    answer = invoke(api, event={"allocate": 400})
-    assert time.perf_counter() - started < 2, "before it is done"
+    answer = invoke(api, event={"allocate": 400, "hold": 4})
+    assert time.perf_counter() - started < 4, "before it is done"
     assert answer["FunctionError"] == "Unhandled"
     assert answer["Payload"]["errorType"] == "Runtime.OutOfMemory"
     assert answer["Payload"]["errorMessage"].endswith("Runtime exited with error: signal: killed")
@@ -377,6 +392,37 @@ def test_each_environment_has_an_empty_tmp_of_its_own(api: Any) -> None:
 
 
 # Requests that are refused.
+
+
+def test_versions_and_aliases_are_told_where_there_is_but_the_latest(api: Any) -> None:
+    [latest] = api.list_versions_by_function(FunctionName="Obedient")["Versions"]
+    assert (latest["Version"], latest["FunctionArn"]) == ("$LATEST", f"{ARN}Obedient:$LATEST")
+    assert api.list_aliases(FunctionName="Obedient")["Aliases"] == []
+    described = api.get_function_configuration(FunctionName="Obedient", Qualifier="$LATEST")
+    assert described["FunctionArn"] == f"{ARN}Obedient:$LATEST"
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "message"),
+    [
+        ("get_alias", {"FunctionName": "Obedient", "Name": "live"},
+         f"Cannot find alias arn: {ARN}Obedient:live"),
+        ("get_alias", {"FunctionName": "Nobody", "Name": "live"},
+         f"Function not found: {ARN}Nobody"),
+        ("list_aliases", {"FunctionName": "Nobody"}, f"Function not found: {ARN}Nobody"),
+        ("list_versions_by_function", {"FunctionName": "Nobody"},
+         f"Function not found: {ARN}Nobody"),
+        ("get_function", {"FunctionName": "Obedient", "Qualifier": "1"},
+         f"Function not found: {ARN}Obedient:1"),
+    ],
+)  # fmt: skip
+def test_a_version_or_alias_that_is_not_there_is_not_found(
+    api: Any, operation: str, arguments: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ClientError) as refused:
+        getattr(api, operation)(**arguments)
+    assert refused.value.response["Error"]["Code"] == "ResourceNotFoundException"
+    assert refused.value.response["Error"]["Message"] == message
 
 
 @pytest.mark.parametrize("name", ["NoSuchFunction", "Obedient:7", f"{ARN}NoSuchFunction"])

@@ -60,9 +60,7 @@ class Endpoint:
             return refusal
         request = _by_name(request)
         if _INVOCATION.fullmatch(request.path):
-            resolved = self._functions.resolved(request)
-            answer = await self._api.handle(resolved)
-            return answer if resolved is request else _executed(answer, resolved)
+            return await self._api.handle(request)
         if request.method == "PUT" and _CONFIGURATION.fullmatch(request.path):
             answer = await self._api.handle(request)  # which refuses what AWS refuses
             if answer.status != HTTPStatus.OK:
@@ -99,15 +97,6 @@ def _by_name(request: Request) -> Request:
         return request
     parts[3] = quote(unquote(parts[3]).removeprefix(_ARN), safe="")
     return dataclasses.replace(request, path="/".join(parts))
-
-
-def _executed(answer: Response, resolved: Request) -> Response:
-    """An answer that says which version it is of."""
-    version = resolved.path.split("/")[3].rpartition("--")[2]
-    headers = {**answer.headers}
-    if "X-Amz-Executed-Version" in headers:
-        headers["X-Amz-Executed-Version"] = version
-    return Response(answer.status, answer.body, headers)
 
 
 def _environ(request: Request, host: str) -> dict[str, Any]:

@@ -9,18 +9,14 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, quote, unquote
 
 from moto.awslambda.models import LambdaBackend, LambdaFunction, lambda_backends
 from moto.logs.models import LogsBackend, logs_backends
 
-from bench.lambdas.local.api import ACCOUNT
-from bench.lambdas.local.http import Request
+from bench.lambdas.local.api import ACCOUNT, LATEST
 from bench.lambdas.local.runtimes import REGION
 from bench.lambdas.local.service import Pool, Service
 from bench.lambdas.local.template import Function, obstacle
-
-LATEST = "$LATEST"
 
 
 class Functions:
@@ -50,28 +46,17 @@ class Functions:
                 changes = {x.name: getattr(function, x.name) for x in dataclasses.fields(function)}
                 self._service.update(pools[name], **changes)
 
-    def resolved(self, request: Request) -> Request:
-        """An invocation with the version that its alias or version number means as its name."""
-        head, name, tail = request.path.split("/")[:3], *request.path.split("/")[3:5]
-        _, _, of_arn = unquote(name).rpartition("function:")
-        function, _, qualifier = of_arn.partition(":")
-        qualifier = parse_qs(request.query).get("Qualifier", [qualifier])[0]
-        if not qualifier or qualifier == LATEST:
-            return request
-        version = self._version(function, qualifier)
-        if version is None:
-            return request
-        path = "/".join([*head, quote(f"{function}--{version}"), tail])
-        return dataclasses.replace(request, path=path, query="")
-
-    def _version(self, function: str, qualifier: str) -> str | None:
+    def pool_of(self, function: str, qualifier: str) -> str | None:
+        """The pool of what a version number or an alias of a function means, None if nothing."""
+        if qualifier == LATEST:
+            return function
         backend: LambdaBackend = lambda_backends[ACCOUNT][REGION]
         if function not in self._service.pools:
             return None
         for alias in backend.list_aliases(function):
             if alias.name == qualifier:
-                return str(alias.function_version)
-        return qualifier if f"{function}--{qualifier}" in self._service.pools else None
+                return _key(function, str(alias.function_version))
+        return _key(function, qualifier)
 
     def _declared(self) -> dict[str, Function]:
         backend: LambdaBackend = lambda_backends[ACCOUNT][REGION]
@@ -80,7 +65,7 @@ class Functions:
             functions[latest.function_name] = self._function(latest, LATEST)
             for one in backend.list_versions_by_function(latest.function_name):
                 if str(one.version) != LATEST:
-                    key = f"{latest.function_name}--{one.version}"
+                    key = _key(latest.function_name, str(one.version))
                     functions[key] = self._function(one, str(one.version))
         return functions
 
@@ -115,6 +100,10 @@ class Functions:
                         (making / entry.filename).chmod(mode | 0o400)
             making.rename(folder)
         return folder
+
+
+def _key(function: str, version: str) -> str:
+    return function if version == LATEST else f"{function}--{version}"
 
 
 class LogGroups:

@@ -100,7 +100,7 @@ async def _serve(
     resources.install()
     application = DomainDispatcherApplication(create_backend_app)
     functions = Functions(service, folder / "code", thread)
-    endpoint = Endpoint(LambdaApi(service), application, functions, thread)
+    endpoint = Endpoint(LambdaApi(service, functions.pool_of), application, functions, thread)
     expiry = loop.create_task(service.expire_idle())
     listener: Listener | None = None
     try:

@@ -1,7 +1,7 @@
 """The Lambda API, as far as invoking and configuring a function needs it.
 
 Source: the AWS Lambda API reference (2015-03-31): Invoke, GetFunction, GetFunctionConfiguration,
-ListFunctions, UpdateFunctionConfiguration.
+ListFunctions, UpdateFunctionConfiguration, ListVersionsByFunction, ListAliases, GetAlias.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import platform
 import re
 import time
 import uuid
+from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -29,6 +30,7 @@ from bench.lambdas.local.service import Ending, Pool, Service
 REQUEST_LIMIT_BYTES = 6_291_456  # of a synchronous invocation
 EVENT_LIMIT_BYTES = 1_048_576  # of an asynchronous one
 ACCOUNT = "000000000000"
+LATEST = "$LATEST"
 _ROOT = "/2015-03-31/functions"
 _NAME = re.compile(  # a name, ACCOUNT:function:NAME or an ARN, each with or without a qualifier
     r"(?:(?:arn:aws[\w-]*:lambda:[\w-]+:)?\d{12}:function:)?([\w-]{1,64})(?::(\$LATEST|[\w-]+))?"
@@ -49,8 +51,16 @@ class ApiError(Exception):
         return Response(self.status, json.dumps(body).encode(), {"x-amzn-ErrorType": self.kind})
 
 
+def _only_latest(function: str, qualifier: str) -> str | None:
+    return function if qualifier == LATEST else None
+
+
 class LambdaApi:
     """Answers requests to the Lambda API from a service.
+
+    Args:
+        pool_of: the name of the service's pool for a function and a version or alias of it; None
+            where there is no such version. By default there are no versions but the latest.
 
     Headers beyond AWS's: `X-Bring-Up-Ms` on an invocation that had to wait for a new environment
     before its own time (`Duration`) began: from the decision to start it to its first `next`. An
@@ -59,8 +69,11 @@ class LambdaApi:
     for everything outside of Lambda.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, service: Service, pool_of: Callable[[str, str], str | None] = _only_latest
+    ) -> None:
         self._service = service
+        self._pool_of = pool_of
 
     async def handle(self, request: Request) -> Response:
         request_id = str(uuid.uuid4())
@@ -85,16 +98,26 @@ class LambdaApi:
         name, _, action = path.removeprefix(_ROOT).removeprefix("/").partition("/")
         match request.method, bool(name), action:
             case "POST", True, "invocations":
-                return await self._from_afar(self._find(name, request), request, request_id)
+                return await self._from_afar(name, request, request_id)
             case "GET", False, "":
                 pools = self._service.pools.values()
                 return _json({"Functions": [_configuration(pool) for pool in pools]})
             case "GET", True, "":
-                return _json({"Configuration": _configuration(self._find(name, request))})
+                return _json({"Configuration": self._described(name, request)})
             case "GET", True, "configuration":
-                return _json(_configuration(self._find(name, request)))
+                return _json(self._described(name, request))
             case "PUT", True, "configuration":
-                return _json(self._update(self._find(name, request), request))
+                return _json(self._update(self._find(name, request, _only_latest), request))
+            case "GET", True, "versions":
+                return _json({"Versions": [_configuration(self._find(name, request), LATEST)]})
+            case "GET", True, "aliases":
+                self._find(name, request)
+                return _json({"Aliases": []})
+            case "GET", True, _ if action.startswith("aliases/"):
+                alias = unquote(action.partition("/")[2])
+                raise _not_found(
+                    f"Cannot find alias arn: {_arn(self._find(name, request).function.name, alias)}"
+                )
         return _no_such_path()
 
     def _status(self) -> dict[str, Any]:
@@ -126,35 +149,40 @@ class LambdaApi:
             **self._service.usage(),
         }
 
-    def _find(self, name: str, request: Request) -> Pool:
+    def _described(self, name: str, request: Request) -> dict[str, Any]:
+        return _configuration(self._find(name, request), _called(name, request)[1])
+
+    def _find(
+        self,
+        name: str,
+        request: Request,
+        pool_of: Callable[[str, str], str | None] | None = None,
+    ) -> Pool:
         """The function that a name, ARN or qualified name in a path means.
 
         Raises:
             ApiError: there is none.
         """
-        function, qualifier = _parsed_name(name)
-        if request.query and "Qualifier" in (queried := parse_qs(request.query)):
-            qualifier = queried["Qualifier"][0]
-        pool = self._service.pools.get(function)
-        if pool is None or qualifier != "$LATEST":
-            suffix = "" if qualifier == "$LATEST" else f":{qualifier}"
-            raise ApiError(
-                HTTPStatus.NOT_FOUND,
-                "ResourceNotFoundException",
-                f"Function not found: {_arn(function)}{suffix}",
-            )
+        function, qualifier = _called(name, request)
+        key = (pool_of or self._pool_of)(function, qualifier or LATEST)
+        pool = None if key is None else self._service.pools.get(key)
+        if pool is None:
+            told = None if qualifier == LATEST else qualifier
+            raise _not_found(f"Function not found: {_arn(function, told)}")
         return pool
 
-    async def _from_afar(self, pool: Pool, request: Request, request_id: str) -> Response:
+    async def _from_afar(self, name: str, request: Request, request_id: str) -> Response:
         """Invoke as a client of AWS would see it, where that is imitated."""
+        pool = self._find(name, request)
         idle_s = pool.called()
+        arn = _arn(*_called(name, request))
         emulation = self._service.emulation
         if emulation is None:
-            return await self._invoke(pool, request, request_id, idle_s)
+            return await self._invoke(pool, arn, request, request_id, idle_s)
         network = emulation.network(len(request.body), idle_s, request.first)
         waited_ms = await wait(network.there_ms)
         try:
-            response = await self._invoke(pool, request, request_id, idle_s)
+            response = await self._invoke(pool, arn, request, request_id, idle_s)
         except ApiError as error:
             response = error.response()
         back_ms = network.back_ms + emulation.payload_ms(len(response.body))
@@ -163,7 +191,7 @@ class LambdaApi:
         return Response(response.status, response.body, headers)
 
     async def _invoke(
-        self, pool: Pool, request: Request, request_id: str, idle_s: float
+        self, pool: Pool, arn: str, request: Request, request_id: str, idle_s: float
     ) -> Response:
         invocation_type = request.headers.get("x-amz-invocation-type", "RequestResponse")
         limit = EVENT_LIMIT_BYTES if invocation_type == "Event" else REQUEST_LIMIT_BYTES
@@ -175,9 +203,7 @@ class LambdaApi:
             )
         payload = request.body or b"{}"
         _check_json(payload)
-        invocation = Invocation(
-            request_id, payload, _arn(pool.function.name), _context(request), idle_s=idle_s
-        )
+        invocation = Invocation(request_id, payload, arn, _context(request), idle_s=idle_s)
         match invocation_type:
             case "RequestResponse":
                 return await self._wait_for(pool, invocation, request)
@@ -203,7 +229,7 @@ class LambdaApi:
                 "Rate Exceeded.",
                 "ConcurrentInvocationLimitExceeded",
             ) from None
-        headers = {"X-Amz-Executed-Version": "$LATEST"}
+        headers = {"X-Amz-Executed-Version": pool.function.version}
         if result.outcome.status:
             headers["X-Amz-Function-Error"] = "Unhandled"
         if request.headers.get("x-amz-log-type") == "Tail":
@@ -238,12 +264,25 @@ def _json(value: object) -> Response:
     return Response(HTTPStatus.OK, json.dumps(value).encode())
 
 
-def _arn(name: str) -> str:
-    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+def _arn(name: str, qualifier: str | None = None) -> str:
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+    return f"{arn}:{qualifier}" if qualifier else arn
+
+
+def _called(name: str, request: Request) -> tuple[str, str | None]:
+    """The function and the version or alias that a request names; None: no version.
+
+    Raises:
+        ApiError: it is no name.
+    """
+    function, qualifier = _parsed_name(name)
+    if request.query and "Qualifier" in (queried := parse_qs(request.query)):
+        qualifier = queried["Qualifier"][0]
+    return function, qualifier
 
 
 @lru_cache
-def _parsed_name(quoted: str) -> tuple[str, str]:
+def _parsed_name(quoted: str) -> tuple[str, str | None]:
     """Function name and qualifier of what a path calls a function.
 
     Raises:
@@ -257,15 +296,15 @@ def _parsed_name(quoted: str) -> tuple[str, str]:
             f"1 validation error detected: Value '{unquote(quoted)}' at 'functionName' failed to "
             "satisfy constraint: Member must satisfy regular expression pattern",
         )
-    return match[1], match[2] or "$LATEST"
+    return match[1], match[2]
 
 
-def _configuration(pool: Pool) -> dict[str, Any]:
+def _configuration(pool: Pool, qualifier: str | None = None) -> dict[str, Any]:
     function = pool.function
     updated = time.gmtime(pool.updated_at)
     return {
         "FunctionName": function.name,
-        "FunctionArn": _arn(function.name),
+        "FunctionArn": _arn(function.name, qualifier),
         "Runtime": function.runtime,
         "Handler": function.handler,
         "MemorySize": function.memory_mb,
@@ -280,7 +319,7 @@ def _configuration(pool: Pool) -> dict[str, Any]:
         "Role": function.role,
         "LastModified": time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", updated),
         "RevisionId": pool.revision,
-        "Version": "$LATEST",
+        "Version": function.version,
         "PackageType": "Zip",
         "Architectures": ["arm64" if platform.machine() == "aarch64" else "x86_64"],
         "TracingConfig": {"Mode": "PassThrough"},
@@ -329,6 +368,10 @@ def _context(request: Request) -> str | None:
             "InvalidRequestContentException",
             f"Client context must be a valid Base64-encoded JSON object: {error}",
         ) from None
+
+
+def _not_found(message: str) -> ApiError:
+    return ApiError(HTTPStatus.NOT_FOUND, "ResourceNotFoundException", message)
 
 
 def _no_such_path() -> Response:

@@ -7,5 +7,5 @@ export async function handler(event, context) {
   if (event.sleep) await new Promise((done) => setTimeout(done, event.sleep * 1000));
   if (event.exit) process.exit(event.exit);
   if (event.raise) throw new RangeError(event.raise);
-  return { event, calls, pid: process.pid, request_id: context.awsRequestId };
+  return { event, calls, pid: process.pid, request_id: context.awsRequestId, arn: context.invokedFunctionArn };
 }

@@ -59,7 +59,7 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         (tmp / event["write"]).write_text("left behind")
     if "allocate" in event:
         held = b"x" * (event["allocate"] * 1024 * 1024)
-        time.sleep(2)
+        time.sleep(event["hold"])
         del held
     if "start" in event:
         subprocess.Popen(event["start"])
