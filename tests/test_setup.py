@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -108,6 +109,16 @@ def test_where_uv_brings_nothing_pip_does(tree: Tree) -> None:
     )
 
 
+def assert_gone(tree: Tree) -> None:
+    """Whoever has left its pid has ended, or does so at once."""
+    pids = tree.folder / "pids"
+    left = pids.read_text().split() if pids.exists() else []
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(int(pid)) for pid in left):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("language", ["java", "python"])
 def test_what_fails_beside_the_others_ends_them_and_is_told(tree: Tree, language: str) -> None:
     """Nothing runs on, and the next set-up does what this one did not."""
@@ -122,11 +133,21 @@ def test_what_fails_beside_the_others_ends_them_and_is_told(tree: Tree, language
     assert done.stderr.splitlines()[-1] == (
         f"setup: not all was made (see above: {language}); run it again with: scripts/setup"
     )
-    pids = tree.folder / "pids"
-    for pid in pids.read_text().split() if pids.exists() else ():
-        assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie"
+    assert_gone(tree)
     tree.write("scripts/setup-runtimes", "#!/bin/sh\n")
     assert tree.steps() <= {"jar", "project", "functions"}
+
+
+def test_what_runs_beside_ends_with_the_set_up(tree: Tree) -> None:
+    tree.write("scripts/setup-runtimes", "#!/bin/sh\necho $$ >>pids\nexec sleep 60\n")
+    pids = tree.folder / "pids"
+    process = subprocess.Popen([tree.folder / "scripts/setup"], stderr=subprocess.DEVNULL)
+    while not pids.exists() or len(pids.read_text().split()) < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) != 0
+    assert_gone(tree)
 
 
 def test_what_only_root_can_bring_is_one_line_with_the_command(tree: Tree) -> None:
