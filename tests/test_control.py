@@ -59,6 +59,16 @@ def test_one_failure_does_not_end_it(
     assert "COLD_START" in _asked(url, function)["Environment"]["Variables"]
 
 
+def test_a_version_is_published_once_no_other_change_is_under_way(
+    faulty: tuple[Edge, str], function: str
+) -> None:
+    broken, url = faulty
+    broken.fail("POST", "/versions", (409, "ResourceConflictException", BUSY))
+    with pytest.raises(TargetError, match="cannot publish"):  # which the local service cannot do
+        force_cold(url, None, f"{function}:live")
+    assert sum(x.startswith("POST") and "/versions" in x for x in broken.asked) == 2
+
+
 def test_failures_without_end_come_to_one(faulty: tuple[Edge, str], function: str) -> None:
     broken, url = faulty
     refusal = {"message": "not authorized to perform: lambda:UpdateFunctionConfiguration"}

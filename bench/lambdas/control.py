@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -129,10 +129,11 @@ def _publish(endpoint_url: str | None, region: str | None, function: str, alias:
     """Have an alias mean a new version of what its function is now."""
     client = api(endpoint_url, region)
     try:
-        made = client.publish_version(FunctionName=function, Description=_MADE)["Version"]
+        published = _patiently(client.publish_version, FunctionName=function, Description=_MADE)
+        made = published["Version"]
         ready = client.get_waiter("published_version_active")
         ready.wait(FunctionName=function, Qualifier=made)
-        client.update_alias(FunctionName=function, Name=alias, FunctionVersion=made)
+        _patiently(client.update_alias, FunctionName=function, Name=alias, FunctionVersion=made)
     except (BotoCoreError, ClientError) as error:
         raise TargetError(f"cannot publish a version of {function}: {error}") from error
 
@@ -143,11 +144,11 @@ def _release(
     """Have an alias mean its version again, and delete those that were made for measuring."""
     client = api(endpoint_url, region)
     try:
-        client.update_alias(FunctionName=function, Name=alias, FunctionVersion=version)
+        _patiently(client.update_alias, FunctionName=function, Name=alias, FunctionVersion=version)
         pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=function)
         for made in [x for page in pages for x in page["Versions"]]:
             if made["Version"] != "$LATEST" and made.get("Description") == _MADE:
-                client.delete_function(FunctionName=function, Qualifier=made["Version"])
+                _patiently(client.delete_function, FunctionName=function, Qualifier=made["Version"])
     except (BotoCoreError, ClientError) as error:
         raise TargetError(f"the alias {alias} of {function}: {error}") from error
 
@@ -179,24 +180,32 @@ def _update(
     variables: dict[str, str],
 ) -> None:
     client = api(endpoint_url, region)
+    try:
+        _patiently(
+            client.update_function_configuration,
+            FunctionName=function,
+            MemorySize=memory_mb,
+            Environment={"Variables": variables},
+        )
+        client.get_waiter("function_updated_v2").wait(FunctionName=function)
+    except (BotoCoreError, ClientError) as error:
+        if isinstance(error, ClientError) and "memorysize" in str(error).lower():
+            raise MemoryRefused(f"{function} cannot have {memory_mb} MB: {error}") from error
+        raise TargetError(f"cannot configure {function}: {error}") from error
+
+
+def _patiently(operation: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
+    """What an operation answers once no other change is under way, for which it waits a minute at
+    most. Raises what boto3 raises."""
     deadline = time.monotonic() + _CHANGE_UNDER_WAY_S
     while True:
         try:
-            client.update_function_configuration(
-                FunctionName=function, MemorySize=memory_mb, Environment={"Variables": variables}
-            )
-            client.get_waiter("function_updated_v2").wait(FunctionName=function)
-            return
+            return operation(**arguments)
         except ClientError as error:
-            code, words = error.response["Error"]["Code"], str(error)
-            if code == "ResourceConflictException" and time.monotonic() < deadline:
-                time.sleep(0.5)
-                continue
-            if "memorysize" in words.lower():
-                raise MemoryRefused(f"{function} cannot have {memory_mb} MB: {error}") from error
-            raise TargetError(f"cannot configure {function}: {error}") from error
-        except BotoCoreError as error:
-            raise TargetError(f"cannot configure {function}: {error}") from error
+            code = error.response["Error"]["Code"]
+            if code != "ResourceConflictException" or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def _parted(function: str) -> tuple[str, str]:
