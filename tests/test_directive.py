@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.steering import controller as controllers
 from bench.steering.controller import Controller
 from flink_job.offload.control import LEASE_S, Directive
 
@@ -108,6 +109,80 @@ def test_who_acknowledges_nonsense_is_hung_up_on(controller: Controller) -> None
         with connect(controller, introduction, line) as connection:
             assert is_hung_up_on(connection), odd
     eventually_connected(controller, set())
+
+
+def heard(connection: socket.socket) -> bytes:
+    """All that comes until the other side hangs up. Raises TimeoutError: it does not."""
+    said = b""
+    while True:
+        try:
+            more = connection.recv(65_536)
+        except ConnectionError:  # hung up on with something unread
+            return said
+        if not more:
+            return said
+        said += more
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["", "x", None, 7, "one short", "one more", "another"],
+)
+def test_who_does_not_know_the_secret_is_told_nothing(
+    controller: Controller, shown: object
+) -> None:
+    near = {
+        "one short": controller.secret[:-1],
+        "one more": controller.secret + "0",
+        "another": Controller().secret,
+    }
+    greeting = {**hello(controller), "secret": near.get(str(shown), shown)}
+    with connect(controller, json.dumps(greeting).encode() + b"\n") as connection:
+        controller.publish(share=1.0)
+        assert heard(connection) == b""
+    assert controller.connected() == set()
+
+
+def test_half_a_secret_and_silence_is_hung_up_on(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controllers, "_HELLO_S", 0.5)
+    began_s = time.monotonic()
+    half = json.dumps(hello(controller)).encode()[:-20]
+    with connect(controller, half) as silent, connect(controller) as mute:
+        assert heard(silent) == heard(mute) == b""
+    assert 0.3 < time.monotonic() - began_s < 3.0
+
+
+def test_a_secret_that_comes_drop_by_drop_is_out_of_time(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controllers, "_HELLO_S", 0.5)
+    with connect(controller) as connection:
+        with pytest.raises(ConnectionError):
+            for byte in json.dumps(hello(controller)).encode():
+                connection.sendall(bytes([byte]))
+                time.sleep(0.02)
+        assert heard(connection) == b""
+
+
+def test_a_hello_without_end_is_hung_up_on(controller: Controller) -> None:
+    with connect(controller, b"x" * 100_000) as connection:
+        assert heard(connection) == b""
+
+
+def test_strangers_who_wait_do_not_keep_subtasks_out_for_good(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controllers, "_HELLO_S", 0.5)
+    strangers = [connect(controller) for _ in range(200)]
+    try:
+        time.sleep(0.8)
+        with connect(controller, json.dumps(hello(controller)).encode() + b"\n") as connection:
+            assert Directive.from_line(connection.makefile("rb").readline()) == Directive()
+    finally:
+        for stranger in strangers:
+            stranger.close()
 
 
 def eventually_connected(controller: Controller, expected: set[tuple[str, int]]) -> None:

@@ -19,16 +19,21 @@ from typing import Any
 from flink_job.offload.control import LEASE_S, LONGEST_LINE, Directive
 
 _HEARTBEAT_S = LEASE_S / 8
-_HELLO_TIMEOUT_S = 5.0
+# What a stranger may take of us before we hang up: so long in all, so many bytes, so many at once.
+_HELLO_S, _HELLO_BYTES, _STRANGERS = 5.0, 1024, 64
 
 
 class Controller:
     """Listens on a free port, as a context manager; thread-safe.
 
-    Only subtasks that know `secret`, drawn anew for each controller, are told anything.
+    Only subtasks that know `secret`, drawn anew for each controller, are told anything; everybody
+    else is hung up on without an answer. What is said is not encrypted.
 
     Args:
         host: the address to listen on; on any but the loopback, other machines may connect.
+
+    Raises:
+        OSError: this machine has no such address.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -37,6 +42,7 @@ class Controller:
         self._lock = threading.Condition()
         self._connections: dict[socket.socket, tuple[str, int]] = {}
         self._applied: dict[socket.socket, int] = {}
+        self._strangers = threading.BoundedSemaphore(_STRANGERS)
         self._closed = threading.Event()
         self.directive = Directive()
         self.address = f"{host}:{self._server.getsockname()[1]}"
@@ -96,6 +102,9 @@ class Controller:
                 connection, _ = self._server.accept()
             except OSError:
                 return
+            if not self._strangers.acquire(blocking=False):
+                connection.close()
+                continue
             threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
 
     def _repeat(self) -> None:
@@ -104,21 +113,18 @@ class Controller:
                 self._send_all()
 
     def _listen(self, connection: socket.socket) -> None:
-        with (
-            connection,
-            connection.makefile("rb") as lines,
-            suppress(OSError, ValueError),
-        ):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(_HELLO_TIMEOUT_S)
-            secret, vertex, subtask = _hello(lines.readline(LONGEST_LINE))
-            if not hmac.compare_digest(secret.encode(), self.secret.encode()):
+        try:
+            who = self._known(connection)
+        finally:
+            self._strangers.release()
+        with connection, connection.makefile("rb") as lines, suppress(OSError, ValueError):
+            if who is None:
                 return
             connection.settimeout(None)
             with self._lock:
                 if self._closed.is_set():
                     return
-                self._connections[connection] = (vertex, subtask)
+                self._connections[connection] = who
                 self._send(connection)
             while line := lines.readline(LONGEST_LINE):
                 number = _applied(line)
@@ -127,6 +133,15 @@ class Controller:
                     self._lock.notify_all()
         with self._lock:
             self._drop(connection)
+
+    def _known(self, connection: socket.socket) -> tuple[str, int] | None:
+        """Vertex and subtask index of who says hello with the secret; None for anybody else."""
+        with suppress(OSError, ValueError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            secret, vertex, subtask = _hello(_first_line(connection))
+            if hmac.compare_digest(secret.encode(), self.secret.encode()):
+                return vertex, subtask
+        return None
 
     def _send_all(self) -> None:
         for connection in list(self._connections):
@@ -147,6 +162,20 @@ class Controller:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
         self._lock.notify_all()
+
+
+def _first_line(connection: socket.socket) -> bytes:
+    """What comes until a line's end; nothing is taken after it, since a subtask says no more before
+    it is answered. Raises OSError or ValueError: it is too long, too late, or not all."""
+    line = b""
+    until_s = time.monotonic() + _HELLO_S
+    while not line.endswith(b"\n"):
+        connection.settimeout(max(0.001, until_s - time.monotonic()))
+        more = connection.recv(_HELLO_BYTES + 1 - len(line))
+        line += more
+        if not more or len(line) > _HELLO_BYTES or time.monotonic() > until_s:
+            raise ValueError("no hello")
+    return line
 
 
 def _hello(line: bytes) -> tuple[str, str, int]:
