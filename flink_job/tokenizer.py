@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from flink_job import clock
+from flink_job import clock, home
 from flink_job.clock import Anchor
 from flink_job.offload.batch import Batch, Call, Passage, Results
 from flink_job.offload.flatmap import Flatmap
@@ -43,6 +43,7 @@ class Tokenize(Flatmap):
         self._anchor = anchor
 
     def open(self) -> None:
+        home.mend()
         clock.adopt(self._anchor)
         self._tokenize = operator(self._operator)
         self._opening = f'{{"operator":{json.dumps(self._operator)},"id":"'.encode()

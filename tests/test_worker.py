@@ -24,6 +24,8 @@ SPIN = "import threading\ndef f():\n while True: pass\nthreading.Thread(target=f
 class Running:
     """Takes the place of a cluster: says which of real processes run the flatmap."""
 
+    is_ours = True
+
     def __init__(self, *pids: int) -> None:
         self.pids = list(pids)
 

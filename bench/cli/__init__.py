@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from bench.cli import calls, faults, jobs, looking, reports, services, worth
+from bench.cli import calls, faults, jobs, looking, reports, services, shipping, worth
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,6 +30,7 @@ for _command in (
     worth.worth,
     faults.faults,
     faults.soak,
+    shipping.ship,
     services.serve,
     services.aws,
     reports.report,

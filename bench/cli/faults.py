@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bench.cli.options import LANGUAGES, Above0, On, languages_argument, worker_option
+from bench.cli.options import LANGUAGES, Above0, On, languages_argument, only_ours, worker_option
 from bench.cli.show import show_tables
 
 # A surge takes some 40 s on two cores, most of it the job's start and the calm after: all faults
@@ -45,6 +45,7 @@ def _names(context: click.Context, option: click.Parameter, given: tuple[str, ..
 )
 @click.option("--ordered", is_flag=True, help="Tokens go downstream in source order.")
 @click.option("--seed", default=1, show_default=True, help="Of everything random.")
+@only_ours("what is broken are processes of ours")
 @worker_option
 def faults(
     language: str,
@@ -81,6 +82,7 @@ def faults(
 )
 @click.option("--faults", "with_faults", is_flag=True, help="Break Lambda now and then.")
 @click.option("--seed", default=1, show_default=True, help="Of everything random.")
+@only_ours("what is watched for growth are processes of ours")
 @worker_option
 def soak(
     languages: tuple[str, ...], minutes: float, with_faults: bool, seed: int, worker_cpu: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -14,13 +14,18 @@ from bench.cli.options import (
     Above0,
     On,
     Sizes,
+    flink_options,
     languages_argument,
     measuring,
+    ready,
     require_text,
     worker_option,
     working,
 )
 from bench.cli.show import show, show_made, show_surges, steps
+
+if TYPE_CHECKING:
+    from bench.cluster.session import Elsewhere
 
 _ABOVE_0 = Above0()
 
@@ -28,10 +33,12 @@ _ABOVE_0 = Above0()
 @click.command()
 @languages_argument
 @worker_option
+@flink_options
 @measuring
 def run(
     languages: tuple[str, ...],
     worker_cpu: float,
+    where: Elsewhere | None,
     on: On,
 ) -> None:
     """Run the main job: cold starts, compute per batch, then Flink through a surge.
@@ -49,8 +56,13 @@ def run(
 
     planned = experiment.planned(languages, on.seed)
     cost = partial(money.of_job, planned=planned, sizes=len(experiment.SIZES))
-    with on.job("run", languages, cost, "-".join(languages)) as (target, r, on_step):
-        experiment.measure(target, r, languages, worker_cpu, on_step)
+    slots = max(x.slots for x in planned)
+    with on.job("run", languages, cost, "-".join(languages), where, slots) as (
+        target,
+        r,
+        on_step,
+    ):
+        experiment.measure(target, r, languages, worker_cpu, on_step, where)
     show([r.folder], "cold", "compute", "failures")
     click.echo(f"\nrecords: {r.path}")
 
@@ -163,6 +175,7 @@ def run(
     help="Who decides how much is offloaded.",
 )
 @worker_option
+@flink_options
 @measuring
 def surge(
     languages: tuple[str, ...],
@@ -186,6 +199,7 @@ def surge(
     ordered: bool,
     policy: str,
     worker_cpu: float,
+    where: Elsewhere | None,
     on: On,
 ) -> None:
     """Run Flink through a surge with several ways of relief, side by side.
@@ -209,6 +223,7 @@ def surge(
     """
     from dataclasses import replace
 
+    _require_theirs(where, methods)
     from bench.experiments import run as main_job
     from bench.experiments import surge
     from bench.experiments.batches import Work
@@ -238,16 +253,31 @@ def surge(
         )
         planned += surge.plan(like, methods, languages, repetitions, on.seed, pools=warm)
     cost = partial(money.of_job, planned=planned, sizes=1)
-    with on.job("surge", languages, cost) as (target, r, on_step):
+    slots = max(x.slots for x in planned)
+    with on.job("surge", languages, cost, where=where, slots=slots) as (target, r, on_step):
         if set(methods) & set(CALLING):
             main_job.calls(
                 target, r, languages, on_step, (batch_size,), Work(operator, words_per_sentence)
             )
         surge.measure(
-            target, r, planned, worker_cpu=worker_cpu, policy_name=policy, on_progress=on_step
+            target,
+            r,
+            planned,
+            worker_cpu=worker_cpu,
+            policy_name=policy,
+            where=where,
+            on_progress=on_step,
         )
     show_surges(r.folder)
     click.echo(f"records: {r.path}\nplots of them: bench report {r.name}")
+
+
+def _require_theirs(where: Elsewhere | None, methods: tuple[str, ...]) -> None:
+    """Raise UsageError where a method changes a cluster that is not ours to be changed."""
+    if where and (ours := [x for x in methods if x in ("scale-out", "scale-out-new", "bigger")]):
+        raise click.UsageError(
+            f"--method {ours[0]} changes TaskManagers, and those of --flink are not ours"
+        )
 
 
 def _require_one_load(trace: str | None) -> None:
@@ -319,6 +349,7 @@ def _replayed(trace: str, base: float, speed: float | None) -> Any:
 )
 @working
 @worker_option
+@flink_options
 def breakpoint(
     first: float,
     doublings: int,
@@ -329,6 +360,7 @@ def breakpoint(
     operator: str,
     words_per_sentence: int,
     worker_cpu: float,
+    where: Elsewhere | None,
 ) -> None:
     """Find the rate at which the job breaks, and the metric that says so.
 
@@ -352,8 +384,13 @@ def breakpoint(
         bisections=bisections,
         like=Surge("none", "", 0.0, operator=operator, words_per_sentence=words_per_sentence),
     )
+    if where and push_ms:
+        raise click.UsageError("--push-ms is set where a cluster starts, and --flink has started")
+    ready(where, plan.like.slots)
     with Run("breakpoint", caps={"push_ms": push_ms}) as run, steps() as on_step:
-        experiment.measure(run, plan, worker_cpu=worker_cpu, push_ms=push_ms, on_progress=on_step)
+        experiment.measure(
+            run, plan, worker_cpu=worker_cpu, push_ms=push_ms, where=where, on_progress=on_step
+        )
     show_made(run.folder, "breakpoint")
 
 
@@ -373,6 +410,7 @@ def breakpoint(
 @click.option("--repetitions", default=1, show_default=True, help="Of each value.")
 @working
 @worker_option
+@flink_options
 @measuring
 def sweep(
     parameter: str,
@@ -382,6 +420,7 @@ def sweep(
     operator: str,
     words_per_sentence: int,
     worker_cpu: float,
+    where: Elsewhere | None,
     on: On,
 ) -> None:
     """Run a surge for each of several VALUES of one parameter, all else being equal.
@@ -402,6 +441,7 @@ def sweep(
         parameter, values, language, repetitions, on.seed, Work(operator, words_per_sentence)
     )
     cost = partial(money.of_job, planned=planned, sizes=len({x.batch_size for x in planned}))
-    with on.job("sweep", [language], cost, parameter) as (target, r, on_step):
-        experiment.measure(target, r, planned, worker_cpu, on_step)
+    slots = max(x.slots for x in planned)
+    with on.job("sweep", [language], cost, parameter, where, slots) as (target, r, on_step):
+        experiment.measure(target, r, planned, worker_cpu, on_step, where)
     show_made(r.folder, "sweep")

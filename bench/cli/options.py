@@ -10,11 +10,13 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 from bench.cli.money import agreed, max_usd_option, yes_option
 from bench.cli.show import steps
 
 if TYPE_CHECKING:
+    from bench.cluster.session import Elsewhere
     from bench.facts.records import Run
     from bench.lambdas.spending import Expected
     from bench.lambdas.target import Target
@@ -181,11 +183,11 @@ class On:
     as_on: str | None
     seed: int
 
-    def target(self) -> AbstractContextManager[Target]:
-        """The functions, ready to be called."""
+    def target(self, listen: str | None = None) -> AbstractContextManager[Target]:
+        """The functions, ready to be called; by others too at the address `listen`."""
         from bench.lambdas.target import open_target
 
-        return open_target(self.stack, self.region, as_on=self.as_on, seed=self.seed)
+        return open_target(self.stack, self.region, as_on=self.as_on, seed=self.seed, listen=listen)
 
     @contextmanager
     def job(
@@ -194,20 +196,28 @@ class On:
         languages: Sequence[str],
         cost: Callable[[Target], Expected] | None = None,
         suffix: str | None = None,
+        where: Elsewhere | None = None,
+        slots: int = 2,
     ) -> Iterator[tuple[Target, Run, Callable[[str, float], None]]]:
         """Functions, a run to record to, and whom to tell of each step, for a command that runs
         the job; what it is expected to cost, if anything, is agreed to before.
 
+        Args:
+            where: the cluster of others to run on, if it is; it must have so many `slots` free.
+
         Raises:
             Missing: something that it needs is not there.
+            FlinkError, NothingToShip: the job cannot run on that cluster.
             Abort: the cost is not agreed to.
         """
         from bench import doctor
         from bench.facts.records import Run
 
         doctor.require("javac", *([] if self.stack else doctor.PARTS))
+        ready(where, slots)
+        listen = where.listen if where and not self.stack else None
         with (
-            self.target() as target,
+            self.target(listen) as target,
             agreed(target, cost(target)) if cost else nullcontext(),
             Run(command, target=target, languages=languages, seed=self.seed, suffix=suffix) as run,
             steps() as on_step,
@@ -249,6 +259,67 @@ def worker_option(function: Callable[..., None]) -> Callable[..., None]:
         show_default="a fifth of the cores, 0.25 to 1",
         help="CPUs of each TaskManager that runs tokenizer subtasks, held by the kernel.",
     )(function)
+
+
+def flink_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that may run the job on a cluster of others, handed to them as
+    `where`: None without --flink."""
+
+    @wraps(function)
+    def command(flink: str | None, listen: str | None, python: str | None, **others: Any) -> None:
+        from bench.cluster.session import Elsewhere
+
+        context = click.get_current_context()
+        if flink is None and (given := "--listen" if listen else "--python" if python else ""):
+            raise click.UsageError(f"{given} is for a cluster that is not ours: say --flink too")
+        if (
+            flink is not None
+            and context.get_parameter_source("worker_cpu") is ParameterSource.COMMANDLINE
+        ):
+            raise click.UsageError(
+                "--worker-cpu holds processes of ours, and those of --flink are not"
+            )
+        function(where=Elsewhere(flink, listen, python) if flink else None, **others)
+
+    for option in (
+        click.option(
+            "--python",
+            metavar="PATH",
+            help="A Python that its TaskManagers have, packages included; else ours goes along.",
+        ),
+        click.option(
+            "--listen",
+            metavar="ADDRESS",
+            help="Of this machine, where its TaskManagers reach us.  [default: the loopback]",
+        ),
+        click.option(
+            "--flink",
+            metavar="HOST:PORT",
+            help="Run on this cluster, which stays as it is; else on one of our own.",
+        ),
+    ):
+        option(command)
+    return command
+
+
+def only_ours(why: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a command that runs the job, but on no cluster of others: --flink says `why`."""
+
+    def refuse(context: click.Context, option: click.Parameter, given: str | None) -> None:
+        if given is not None:
+            raise click.UsageError(f"--flink: {why}")
+
+    return click.option(
+        "--flink", hidden=True, expose_value=False, callback=refuse, help="Refused, with a reason."
+    )
+
+
+def ready(where: Elsewhere | None, slots: int) -> None:
+    """See to it that the job can run where it is to run. Raises FlinkError, NothingToShip."""
+    if where is not None:
+        from bench.cluster.session import check
+
+        check(where, slots)
 
 
 def _default_worker_cpu() -> float:

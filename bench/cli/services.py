@@ -73,6 +73,11 @@ from bench.cli.options import Seconds, parameters, variables
     type=click.IntRange(min=1),
     help="With --as-on: a function's new environments per 10 s, then 429.  [default: as on AWS]",
 )
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="Take calls, and calls alone, at this address of this machine too, from anybody.",
+)
 @click.option("--with-parent", is_flag=True, help="End when standard input closes.")
 def serve(
     port: int,
@@ -87,6 +92,7 @@ def serve(
     as_on: str | None,
     seed: int,
     new_environments: int | None,
+    listen: str | None,
     with_parent: bool,
 ) -> None:
     """Serve the functions here: AWS's Lambda API in front of real runtimes, until Ctrl-C.
@@ -114,11 +120,13 @@ def serve(
             say=click.echo,
             tell=lambda line: click.echo(line, err=True),
             emulation=Emulation.load(seed, new_environments) if as_on else None,
+            listen=listen,
         )
     except TemplateError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"cannot listen on port {port}: {error}") from error
+        where = f"port {port}" + (f" of {listen}" if listen else "")
+        raise click.ClickException(f"cannot listen on {where}: {error}") from error
 
 
 @click.command()

@@ -16,6 +16,7 @@ from bench.cli.options import (
     Sizes,
     languages_argument,
     measuring,
+    only_ours,
     worker_option,
 )
 from bench.cli.show import show_made
@@ -77,6 +78,7 @@ _OWN = ("bytes_", "language", "factor")
     type=Above0(),
     help="Your surge, times what your worker can do.",
 )
+@only_ours("what a call relieves is CPU of the worker's, which is known of processes of ours alone")
 @worker_option
 @measuring
 def worth(

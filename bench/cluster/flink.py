@@ -49,6 +49,13 @@ ADAPTIVE = {
     "jobmanager.adaptive-scheduler.rescale-trigger.max-delay": "1 s",
     "web.adaptive-scheduler.rescale-history.size": 20,
 }
+# A TaskManager that was killed is deployed to until its heartbeat is missed: after 50 s, unless
+# Flink is told otherwise. So many attempts are no sign of a broken job.
+RESTARTS = {
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": 60,
+    "restart-strategy.fixed-delay.delay": "1 s",
+}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -126,7 +133,130 @@ class Rest:
         return {v["name"]: v["id"] for v in self.get(f"/jobs/{job}")["vertices"]}
 
 
-class Cluster:
+class Jobs:
+    """The jobs of a cluster, whoever runs it.
+
+    Attributes:
+        folder: for what we keep of it.
+        rest: its REST API.
+        is_ours: whether its processes are ours, to be started, held to a quota and counted.
+        listen: address of this machine at which its TaskManagers reach us.
+        logs: where to look for what went wrong, in words.
+    """
+
+    is_ours = True
+    listen = "127.0.0.1"
+
+    def __init__(self, folder: Path, rest: Rest) -> None:
+        self.folder = folder.resolve()
+        self.rest = rest
+        self.logs = f"its logs are in {self.folder / 'log'}"
+
+    def wait_for_slots(self, slots: int) -> None:
+        """Wait until `slots` task slots are free: a job that has just ended still holds its own.
+
+        Raises:
+            FlinkError: on time-out.
+        """
+        what = f"{slots} free task slots ({self.logs})"
+        wait_until(lambda: self._has_slots(slots), _STARTUP_TIMEOUT_S, what)
+
+    def _has_slots(self, slots: int) -> bool:
+        return bool(self.rest.get("/overview")["slots-available"] >= slots)
+
+    def pids(self) -> list[int]:
+        """Its processes, the JobManager's first; none where they are not ours."""
+        return []
+
+    def task_managers_of(self, job: str, vertex_name: str) -> set[int]:
+        """The TaskManager processes that run subtasks of the vertex whose name has `vertex_name` in
+        it; none while Flink cannot say, or where they are not ours."""
+        return set()
+
+    def rescale(self, job: str, vertices: tuple[str, ...], parallelism: int) -> None:
+        """Let the vertices that bear one of these names have up to `parallelism` subtasks.
+
+        Needs the adaptive scheduler (`ADAPTIVE`). The job restarts from its last checkpoint once
+        the slots are there.
+        """
+        wanted = {
+            vertex["id"]: {
+                "parallelism": {
+                    "lowerBound": 1,
+                    "upperBound": parallelism
+                    if vertex["name"].startswith(vertices)
+                    else vertex["parallelism"],
+                }
+            }
+            for vertex in self.rest.get(f"/jobs/{job}")["vertices"]
+        }
+        self.rest.put(f"/jobs/{job}/resource-requirements", wanted)
+
+    def rescales(self, job: str) -> list[dict[str, Any]]:
+        """What Flink remembers of each rescaling of the job, the last first, in detail; its first
+        scheduling counts as one. Needs `ADAPTIVE`."""
+        history = self.rest.get(f"/jobs/{job}/rescales/history")
+        return [self.rest.get(f"/jobs/{job}/rescales/details/{x['rescaleUuid']}") for x in history]
+
+    def submit(self, module: str, *arguments: str) -> str:
+        """Submit the PyFlink job `module` with `flink run` and return its job id.
+
+        Raises:
+            FlinkError: with the end of what `flink run` printed.
+        """
+        return self._run("--pyModule", module, *arguments)
+
+    def submit_jar(self, jar: Path, main_class: str, *arguments: str) -> str:
+        """Submit a job in Java with `flink run` and return its job id. Raises FlinkError."""
+        return self._run("--class", main_class, str(jar), *arguments)
+
+    def _environment(self) -> dict[str, str]:
+        """What `flink run` goes by."""
+        raise NotImplementedError
+
+    def _run(self, *arguments: str) -> str:
+        command = [str(flink_home() / "bin" / "flink"), "run", "--detached", *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                env=self._environment(),
+                capture_output=True,
+                text=True,
+                timeout=_STARTUP_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise FlinkError(f"flink run took longer than {_STARTUP_TIMEOUT_S:.0f} s") from None
+        marker = "Job has been submitted with JobID "
+        for line in done.stdout.splitlines():
+            if marker in line:
+                return line.split(marker)[1].strip()
+        printed = (done.stdout + done.stderr).strip()
+        raise FlinkError(f"flink run failed:\n{printed[-3000:]}")
+
+    def state(self, job: str) -> str:
+        """The job's state as Flink names it: RUNNING, FINISHED, FAILED, …"""
+        return str(self.rest.get(f"/jobs/{job}")["state"])
+
+    def running(self, job: str) -> bool:
+        """Whether every task of the job runs. Raises FlinkError when one has failed."""
+        detail = self.rest.get(f"/jobs/{job}")
+        # A restart alone is no failure: the adaptive scheduler also restarts to use more slots.
+        if detail["state"] in ("FAILED", "FAILING", "CANCELED") or self.failure(job):
+            raise FlinkError(f"job {detail['name']} is {detail['state']}: {self.failure(job)}")
+        return all(v["status"] == "RUNNING" for v in detail["vertices"])
+
+    def failure(self, job: str) -> str:
+        """The root exception of the job's last failure, its first lines; empty without one."""
+        history = self.rest.get(f"/jobs/{job}/exceptions").get("exceptionHistory", {})
+        entries = history.get("entries") or [{}]
+        return str(entries[0].get("stacktrace", ""))[:3000]
+
+    def cancel(self, job: str) -> None:
+        """Ask Flink to cancel the job."""
+        self.rest.patch(f"/jobs/{job}?mode=cancel")
+
+
+class Cluster(Jobs):
     """One JobManager and any number of TaskManagers, as a context manager.
 
     Args:
@@ -144,9 +274,8 @@ class Cluster:
         slots: int = 2,
         settings: dict[str, Any] | None = None,
     ) -> None:
-        self.folder = folder.resolve()
+        super().__init__(folder, Rest(f"127.0.0.1:{free_port()}"))
         self._home = self.folder
-        self.rest = Rest(f"127.0.0.1:{free_port()}")
         self._task_managers_at_start = task_managers
         self._slots = slots
         self._settings = settings or {}
@@ -219,9 +348,10 @@ class Cluster:
         """The processes of the TaskManagers, in the order of their start."""
         return [process.pid for process in self._processes[1:]]
 
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
     def task_managers_of(self, job: str, vertex_name: str) -> set[int]:
-        """The TaskManager processes that run subtasks of the vertex whose name has `vertex_name` in
-        it; none while Flink cannot say."""
         with contextlib.suppress(FlinkError, StopIteration, KeyError):
             vertices = self.rest.vertices(job)
             vertex = next(id for name, id in vertices.items() if vertex_name in name)
@@ -253,102 +383,11 @@ class Cluster:
         self._processes.insert(0, self._processes.pop())
         self._processes.remove(old)
 
-    def rescale(self, job: str, vertices: tuple[str, ...], parallelism: int) -> None:
-        """Let the vertices that bear one of these names have up to `parallelism` subtasks.
-
-        Needs the adaptive scheduler (`ADAPTIVE`). The job restarts from its last checkpoint once
-        the slots are there.
-        """
-        wanted = {
-            vertex["id"]: {
-                "parallelism": {
-                    "lowerBound": 1,
-                    "upperBound": parallelism
-                    if vertex["name"].startswith(vertices)
-                    else vertex["parallelism"],
-                }
-            }
-            for vertex in self.rest.get(f"/jobs/{job}")["vertices"]
-        }
-        self.rest.put(f"/jobs/{job}/resource-requirements", wanted)
-
-    def rescales(self, job: str) -> list[dict[str, Any]]:
-        """What Flink remembers of each rescaling of the job, the last first, in detail; its first
-        scheduling counts as one. Needs `ADAPTIVE`."""
-        history = self.rest.get(f"/jobs/{job}/rescales/history")
-        return [self.rest.get(f"/jobs/{job}/rescales/details/{x['rescaleUuid']}") for x in history]
-
-    def wait_for_slots(self, slots: int) -> None:
-        """Wait until `slots` task slots are free: a job that has just ended still holds its own.
-
-        The adaptive scheduler would start a job with too few of them, and restart it at once.
-
-        Raises:
-            FlinkError: on time-out, or when a process of the cluster has ended.
-        """
-
-        def ready() -> bool:
-            if dead := [p for p in self._processes if p.poll() is not None]:
-                raise FlinkError(
-                    f"process {dead[0].pid} of the cluster has ended; see {self.folder / 'log'}"
-                )
-            return bool(self.rest.get("/overview")["slots-available"] >= slots)
-
-        what = f"{slots} free task slots (logs: {self.folder / 'log'})"
-        wait_until(ready, _STARTUP_TIMEOUT_S, what)
-
-    def submit(self, module: str, *arguments: str) -> str:
-        """Submit the PyFlink job `module` with `flink run` and return its job id.
-
-        Raises:
-            FlinkError: with the end of what `flink run` printed.
-        """
-        return self._run("--pyModule", module, *arguments)
-
-    def submit_jar(self, jar: Path, main_class: str, *arguments: str) -> str:
-        """Submit a job in Java with `flink run` and return its job id. Raises FlinkError."""
-        return self._run("--class", main_class, str(jar), *arguments)
-
-    def _run(self, *arguments: str) -> str:
-        command = [str(flink_home() / "bin" / "flink"), "run", "--detached", *arguments]
-        try:
-            done = subprocess.run(
-                command,
-                env=self._environment(),
-                capture_output=True,
-                text=True,
-                timeout=_STARTUP_TIMEOUT_S,
-            )
-        except subprocess.TimeoutExpired:
-            raise FlinkError(f"flink run took longer than {_STARTUP_TIMEOUT_S:.0f} s") from None
-        marker = "Job has been submitted with JobID "
-        for line in done.stdout.splitlines():
-            if marker in line:
-                return line.split(marker)[1].strip()
-        printed = (done.stdout + done.stderr).strip()
-        raise FlinkError(f"flink run failed:\n{printed[-3000:]}")
-
-    def state(self, job: str) -> str:
-        """The job's state as Flink names it: RUNNING, FINISHED, FAILED, …"""
-        return str(self.rest.get(f"/jobs/{job}")["state"])
-
-    def running(self, job: str) -> bool:
-        """Whether every task of the job runs. Raises FlinkError when one has failed."""
-        detail = self.rest.get(f"/jobs/{job}")
-        # A restart alone is no failure: the adaptive scheduler also restarts to use more slots.
-        if detail["state"] in ("FAILED", "FAILING", "CANCELED") or self.failure(job):
-            raise FlinkError(f"job {detail['name']} is {detail['state']}: {self.failure(job)}")
-        return all(v["status"] == "RUNNING" for v in detail["vertices"])
-
-    def failure(self, job: str) -> str:
-        """The root exception of the job's last failure, its first lines; empty without one."""
-        history = self.rest.get(f"/jobs/{job}/exceptions").get("exceptionHistory", {})
-        entries = history.get("entries") or [{}]
-        return str(entries[0].get("stacktrace", ""))[:3000]
-
-    def cancel(self, job: str) -> None:
-        """Ask Flink to cancel the job."""
-        self.rest.patch(f"/jobs/{job}?mode=cancel")
+    def _has_slots(self, slots: int) -> bool:
+        # The adaptive scheduler would start a job with too few, and restart it at once.
+        if dead := [p for p in self._processes if p.poll() is not None]:
+            raise FlinkError(f"process {dead[0].pid} of the cluster has ended; {self.logs}")
+        return super()._has_slots(slots)
 
     def _configure(self) -> None:
         conf, lib, log, tmp = (self._home / name for name in ("conf", "lib", "log", "tmp"))
@@ -360,14 +399,13 @@ class Cluster:
         for jar in [*flink_home().glob("lib/*.jar"), *flink_home().glob("opt/flink-python-*.jar")]:
             (lib / jar.name).symlink_to(jar)
         (lib / JOB_JAR.name).symlink_to(JOB_JAR)
-        shipped = yaml.safe_load((conf / "config.yaml").read_text())
         port = self.rest.url.rsplit(":", 1)[1]
         options: dict[str, Any] = {
             # JDK 17+ hides internals that Flink and the embedded interpreter reach for; the wheel
             # knows which. With the second compiler too, a third of a small worker's quota and half
             # of what the JobManager does go into compiling in their first minutes, which is all
             # that they live here.
-            "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} "
+            "env.java.opts.all": f"{java_options(conf)} "
             f"-Djava.io.tmpdir={tmp} -XX:TieredStopAtLevel=1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": free_port(),
@@ -393,11 +431,7 @@ class Cluster:
             "metrics.fetcher.update-interval": 150,
             "web.submit.enable": False,
             "classloader.parent-first-patterns.additional": "pemja.",
-            "restart-strategy.type": "fixed-delay",
-            # A TaskManager that was killed is deployed to until its heartbeat is missed: after
-            # 50 s, unless Flink is told otherwise. So many attempts are no sign of a broken job.
-            "restart-strategy.fixed-delay.attempts": 60,
-            "restart-strategy.fixed-delay.delay": "1 s",
+            **RESTARTS,
             **self._settings,
         }
         (conf / "config.yaml").write_text(yaml.safe_dump(options))
@@ -430,6 +464,11 @@ class Cluster:
         self._processes.append(process)
         self._named[name] = process.pid
         return process
+
+
+def java_options(conf: Path) -> str:
+    """The options of a JVM that Flink's own configuration, in the folder `conf`, asks for."""
+    return str(yaml.safe_load((conf / "config.yaml").read_text())["env"]["java"]["opts"]["all"])
 
 
 def flink_environment(conf: Path, log: Path, pids: Path) -> dict[str, str]:

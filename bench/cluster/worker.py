@@ -3,6 +3,7 @@ the kernel, so that what it can do is a fact and no declaration; and who spent t
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,8 @@ from typing import Any
 import psutil
 
 from bench.cgroup import Group, Groups
-from bench.cluster.flink import Cluster
+from bench.cluster.flink import Jobs
+from bench.facts.machine import NOT_OURS
 
 # Its quota is small, and it shall have all of it: against everything else here, the functions'
 # environments (10 times the usual weight) included, which on AWS would be on other machines.
@@ -41,10 +43,11 @@ class Worker:
     """Holds TaskManagers to a quota, as a context manager.
 
     Args:
-        cpus: of each TaskManager that runs subtasks of the flatmap; None: as many as it gets.
+        cpus: of each TaskManager that runs subtasks of the flatmap; None: as many as it gets, as on
+            a cluster that is not ours.
     """
 
-    def __init__(self, cluster: Cluster, cpus: float | None) -> None:
+    def __init__(self, cluster: Jobs, cpus: float | None) -> None:
         self.cpus = cpus
         self._cluster = cluster
         self._groups: Groups | None = None
@@ -68,8 +71,14 @@ class Worker:
     @property
     def limit(self) -> str:
         """What holds it: "cgroup v1", "cgroup v2", or "none", where the natural limit holds: one
-        subtask's interpreter is one core."""
+        subtask's interpreter is one core; NOT_OURS, where that is not known."""
+        if not self._cluster.is_ours:
+            return NOT_OURS
         return self._groups.name if self._groups else "none"
+
+    def quota(self, cpus: float | None = None) -> float | None:
+        """CPUs that it is held to, `cpus` or the usual; None where nothing holds it."""
+        return (cpus or self.cpus) if self._groups else None
 
     @property
     def pids(self) -> set[int]:
@@ -87,6 +96,8 @@ class Worker:
         Returns:
             whether Flink could say who they are; else all is as it was.
         """
+        if not self._cluster.is_ours:
+            return True
         running = self._cluster.task_managers_of(job, "tokenizer")
         if not running:
             return False
@@ -105,8 +116,9 @@ class Worker:
         return sum(group.throttled_s() for group in self._held.values() if group)
 
     def cpu_s(self) -> float:
-        """CPU time that the processes held now have used since they began."""
-        return sum(map(_cpu_s, self._held))
+        """CPU time that the processes held now have used since they began; NaN where they are not
+        ours to be looked at."""
+        return sum(map(_cpu_s, self._held)) if self._cluster.is_ours else math.nan
 
     def _hold(self, pid: int) -> None:
         if self._groups is None or self.cpus is None:
@@ -130,14 +142,14 @@ class Worker:
 
 @dataclass
 class CpuAccount:
-    """CPU seconds by role since it was opened.
+    """CPU seconds by role since it was opened; of Flink's processes where they are ours.
 
     Args:
         service: what the local Lambda service says of itself (`functions_cpu_s`, `service_cpu_s`);
             None where the functions run elsewhere.
     """
 
-    cluster: Cluster
+    cluster: Jobs
     worker: Worker
     service: Callable[[], Mapping[str, float]] | None = None
     _spent_s: dict[str, dict[int, float]] = field(default_factory=dict)
@@ -156,10 +168,11 @@ class CpuAccount:
         """Take in what the processes have used since the last look: often enough, so that little
         is lost of one that is killed, and each process counts as what it is now."""
         held = self.worker.pids
-        for pid in self._pids():
+        pids = self._pids()
+        for pid in pids:
             now_s = _cpu_s(pid)
             role = WORKER if pid in held else SOURCE_AND_SINK
-            if pid == self.cluster.job_manager_pid:
+            if pid == pids[0]:
                 role = JOBMANAGER
             used_s = max(0.0, now_s - self._last_s.get(pid, 0.0))
             self._last_s[pid] = max(now_s, self._last_s.get(pid, 0.0))
@@ -194,7 +207,7 @@ class CpuAccount:
         ]
 
     def _pids(self) -> list[int]:
-        return [self.cluster.job_manager_pid, *self.cluster.task_manager_pids()]
+        return self.cluster.pids()
 
 
 def _cpu_s(pid: int) -> float:

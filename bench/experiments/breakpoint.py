@@ -8,9 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.cluster.flink import Cluster
 from bench.cluster.reporters import Listener
-from bench.cluster.worker import Worker
+from bench.cluster.session import Elsewhere, on_flink
 from bench.experiments import calibrate, drive
 from bench.experiments.drive import Surge
 from bench.facts.records import Run, frames
@@ -57,12 +56,14 @@ def measure(
     *,
     worker_cpu: float,
     push_ms: int | None = None,
+    where: Elsewhere | None = None,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> tuple[float | None, float | None]:
     """Run the ladder, then a short one around each rate that bisection asks for.
 
     Args:
-        push_ms: have Flink push its metrics too, so often.
+        push_ms: have Flink push its metrics too, so often; of a cluster of ours.
+        where: the cluster of others to run on.
 
     Returns:
         The highest rate kept up with and the lowest that was not, sentences/s; None each where
@@ -77,10 +78,9 @@ def measure(
         listener = stack.enter_context(Listener()) if push_ms else None
         settings = listener.settings(push_ms) if listener and push_ms else {}
         on_progress("Flink starts", 0.0)
-        cluster = stack.enter_context(
-            Cluster(run.folder / "flink", task_managers=2, slots=1, settings=settings)
+        cluster, worker = stack.enter_context(
+            on_flink(where, run.folder / "flink", worker_cpu, settings=settings)
         )
-        worker = stack.enter_context(Worker(cluster, worker_cpu))
         on_progress("calibration", 0.0)
         capacity_per_s = calibrate.measure(run, cluster, worker, plan.like, "before").per_s
 

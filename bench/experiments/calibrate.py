@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.cluster.flink import Cluster, FlinkError, wait_until
+from bench.cluster.flink import FlinkError, Jobs, wait_until
 from bench.cluster.metrics import TIMES, fresh, vertex_metrics
 from bench.cluster.worker import Worker
 from bench.experiments.drive import Surge, start, submit
@@ -62,7 +62,7 @@ class Look:
     cpu_s: float
 
 
-def measure(run: Run, cluster: Cluster, worker: Worker, like: Surge, when: str) -> Capacity:
+def measure(run: Run, cluster: Jobs, worker: Worker, like: Surge, when: str) -> Capacity:
     """Saturate a job like `like`, without any relief, and write a `capacity` record.
 
     Args:
@@ -90,7 +90,7 @@ def measure(run: Run, cluster: Cluster, worker: Worker, like: Surge, when: str) 
         operator=like.operator,
         words_per_sentence=like.words_per_sentence,
         batch_size=like.batch_size,
-        worker_cpu=None if worker.limit == "none" else worker.cpus,
+        worker_cpu=worker.quota(),
         worker_limit=worker.limit,
         per_s=capacity.per_s,
         low_per_s=capacity.low_per_s,
@@ -114,7 +114,7 @@ def is_steady(windows: Sequence[float]) -> bool:
 
 @contextmanager
 def saturated(
-    cluster: Cluster, worker: Worker, like: Surge, output: Path, target: Target | None = None
+    cluster: Jobs, worker: Worker, like: Surge, output: Path, target: Target | None = None
 ) -> Iterator[str]:
     """The id of a job like `like` that is offered more than it can take, its worker held. It is
     cancelled at the end.
@@ -128,7 +128,7 @@ def saturated(
     """
     flood_per_s = _FLOOD_WORDS_PER_S[like.operator] / like.words_per_sentence
     flooded = replace(like, shape=f"constant:base={flood_per_s:g}", length_s=90.0)
-    with Controller() as controller:
+    with Controller(cluster.listen) as controller:
         cluster.wait_for_slots(flooded.slots)
         job = submit(cluster, flooded.job_settings(target, controller, str(output.resolve())))
         try:
@@ -138,10 +138,15 @@ def saturated(
             with suppress(FlinkError):
                 cluster.cancel(job)
         wait_until(lambda: cluster.state(job) == "CANCELED", 60, "the saturated job to end")
+    if not cluster.is_ours and not any(output.rglob("*part-*")):
+        raise FlinkError(
+            f"nothing of what the job wrote is in {output}: run where the cluster's TaskManagers "
+            "see the same folder at the same path"
+        )
 
 
 def watch(
-    cluster: Cluster,
+    cluster: Jobs,
     worker: Worker,
     job: str,
     names: Sequence[str],
@@ -192,7 +197,7 @@ def per_s(looks: Sequence[Look], names: Sequence[str]) -> list[float]:
 
 
 def _counters(
-    cluster: Cluster, job: str, names: Sequence[str]
+    cluster: Jobs, job: str, names: Sequence[str]
 ) -> Callable[[], tuple[float, dict[str, float]]]:
     """Reads the named counters of the flatmap, summed over its subtasks, and before them the mean
     time of the subtasks' own clock, in s: a worker that is out of quota may tell late."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import click
 
-from bench.cluster.flink import Cluster, FlinkError, poll, wait_until
+from bench.cluster.flink import Cluster, FlinkError, Jobs, poll, wait_until
 from bench.cluster.metrics import JobMonitor
 from bench.cluster.worker import CpuAccount, Worker
 from bench.experiments.relief import ELSEWHERE, Nothing, Offload, Place, Relief, ScaleOut
@@ -183,7 +183,7 @@ class Surge:
         if target and self.language:
             offloading = Offloading(
                 target.functions[self.language],
-                endpoint_url=target.endpoint_url,
+                endpoint_url=target.called_at or target.endpoint_url,
                 region=target.region,
                 control=controller.address,
                 secret=controller.secret,
@@ -217,7 +217,7 @@ class SurgeFailed(click.ClickException):
 def drive(
     surge: Surge,
     run: Run,
-    cluster: Cluster,
+    cluster: Jobs,
     worker: Worker,
     target: Target | None,
     policy: Policy[Any] | None,
@@ -240,7 +240,7 @@ def drive(
     """
     output = run.folder / "output" / surge.name
     shape = parse(surge.shape)
-    with Controller() as controller, warm_pool(surge, target) as pool:
+    with Controller(cluster.listen) as controller, warm_pool(surge, target) as pool:
         settings = reach(surge.job_settings(target, controller, str(output.resolve())))
         run.write(
             "surge",
@@ -252,7 +252,7 @@ def drive(
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
             scale_out_as=None if surge.scale_out_as == "here" else surge.scale_out_as,
-            worker_cpu=None if worker.limit == "none" else surge.worker_cpu or worker.cpus,
+            worker_cpu=worker.quota(surge.worker_cpu),
         )
         cluster.wait_for_slots(surge.slots)
         job = submit(cluster, settings)
@@ -306,7 +306,7 @@ def drive(
     return _settle(surge, run, ledger.check(settings, lines, start_s, until_s))
 
 
-def submit(cluster: Cluster, settings: JobSettings) -> str:
+def submit(cluster: Jobs, settings: JobSettings) -> str:
     """Submit our job and return its id. The settings hold a secret, so they go by a file that
     nobody else can read, and not by the command line."""
     file = cluster.folder / "settings.json"
@@ -318,9 +318,7 @@ def submit(cluster: Cluster, settings: JobSettings) -> str:
         file.unlink()
 
 
-def start(
-    surge: Surge, cluster: Cluster, worker: Worker, controller: Controller, job: str
-) -> float:
+def start(surge: Surge, cluster: Jobs, worker: Worker, controller: Controller, job: str) -> float:
     """Wait until every subtask is there and held, then give the signal.
 
     Returns:
@@ -359,11 +357,11 @@ def warm_pool(surge: Surge, target: Target | None) -> Iterator[Pool | None]:
 
 
 def _relief(
-    surge: Surge, cluster: Cluster, controller: Controller, job: str, pool: Pool | None
+    surge: Surge, cluster: Jobs, controller: Controller, job: str, pool: Pool | None
 ) -> Relief:
     if surge.method in ("operator", "source") and pool:
         return Offload(controller, surge.parallelism, pool)
-    if surge.method in ("scale-out", "scale-out-new"):
+    if surge.method in ("scale-out", "scale-out-new") and isinstance(cluster, Cluster):
         new = surge.more_workers if surge.method == "scale-out-new" else 0
         return ScaleOut(cluster, job, surge.scaled_to, new, ELSEWHERE[surge.scale_out_as])
     return Nothing()
@@ -374,7 +372,7 @@ class _Watched:
     """A surge that runs, and what is looked after meanwhile."""
 
     surge: Surge
-    cluster: Cluster
+    cluster: Jobs
     worker: Worker
     controller: Controller
     job: str
@@ -406,7 +404,7 @@ def _steer(
         if time.monotonic() > deadline_s:
             raise SurgeFailed(
                 f"{surge.name}: the job still runs {_OVERTIME_S:.0f} s after its schedule; "
-                f"its logs are in {cluster.folder / 'log'}"
+                f"{cluster.logs}"
             )
         try:
             if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):

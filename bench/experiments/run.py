@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from bench.cluster.session import Elsewhere
 from bench.experiments import cold, compute, surge
 from bench.experiments.batches import PLAIN, Work
 from bench.experiments.drive import Surge
@@ -31,12 +32,14 @@ def measure(
     languages: Sequence[str],
     worker_cpu: float,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
+    where: Elsewhere | None = None,
 ) -> None:
     """Cold starts, compute per batch, and the surges: without offload, then with each language.
 
     Args:
         worker_cpu: CPUs of the tokenizer's TaskManager.
         on_progress: told what is being done, and which share of the whole is done.
+        where: the cluster of others to run on.
 
     Raises:
         SurgeFailed, FlinkError, WrongAnswer, TooManyFailures: as the experiments do.
@@ -47,7 +50,9 @@ def measure(
         on_progress(what, _CALLS_SHARE + share * (1 - _CALLS_SHARE))
 
     planned_surges = planned(languages, run.seed)
-    surge.measure(target, run, planned_surges, worker_cpu=worker_cpu, on_progress=on_surge)
+    surge.measure(
+        target, run, planned_surges, worker_cpu=worker_cpu, where=where, on_progress=on_surge
+    )
 
 
 def planned(languages: Sequence[str], seed: int) -> list[Surge]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
 from typing import Any, Literal
 
 import click
 
-from bench.cluster.flink import ADAPTIVE, Cluster
-from bench.cluster.worker import Worker
+from bench.cluster.flink import ADAPTIVE, Cluster, Jobs
+from bench.cluster.session import Elsewhere, on_flink
 from bench.experiments import calibrate, drive
 from bench.experiments.drive import CALLING, Method, Surge
 from bench.facts.records import Run, read
@@ -135,6 +136,7 @@ def measure(
     *,
     worker_cpu: float,
     policy_name: str = "default",
+    where: Elsewhere | None = None,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> None:
     """Calibrate, run the surges one after another on one cluster, and calibrate again.
@@ -144,6 +146,7 @@ def measure(
         worker_cpu: CPUs of each TaskManager that runs tokenizer subtasks.
         policy_name: of `bench.steering.policy`; what it must know of a language it takes from the
             run's `cold` and `call` records.
+        where: the cluster of others to run on.
         on_progress: told what is being done, and which share of all has been.
 
     Raises:
@@ -153,11 +156,10 @@ def measure(
     on_progress("Flink starts", 0.0)
     # A slot a process: source and sinks in one, the tokenizer in another, and so on.
     task_managers = max(s.slots for s in planned)
-    with (
-        Cluster(run.folder / "flink", task_managers=task_managers, slots=1, settings=ADAPTIVE) as (
-            cluster
-        ),
-        Worker(cluster, worker_cpu) as worker,
+    folder = run.folder / "flink"
+    with on_flink(where, folder, worker_cpu, task_managers=task_managers, settings=ADAPTIVE) as (
+        cluster,
+        worker,
     ):
         kinds = list(dict.fromkeys(map(_kind, planned)))
         works = {_kind(s): s for s in reversed(planned)}
@@ -176,18 +178,28 @@ def measure(
             progress(0.0)
             if target and now.language and not ready(target, run, now):
                 continue
-            for _ in range(now.slots - len(cluster.task_manager_pids())):
-                cluster.add_task_manager(1)
-            if now.method == "scale-out":
-                for _ in range(now.more_workers):
-                    cluster.add_task_manager(1)
-                cluster.wait_for_slots(now.slots + now.more_workers)
             decides = _decides(now, measured, policy_name)
-            drive.drive(now, run, cluster, worker, target, decides, progress)
-            cluster.stop_task_managers(keep=task_managers)
+            with _task_managers(cluster, now, task_managers):
+                drive.drive(now, run, cluster, worker, target, decides, progress)
         for number, kind in enumerate(kinds):
             on_progress("calibration", (len(kinds) + len(planned) + number) / total)
             calibrate.measure(run, cluster, worker, works[kind], "after")
+
+
+@contextmanager
+def _task_managers(cluster: Jobs, now: Surge, usual: int) -> Iterator[None]:
+    """As many as a surge needs, and `usual` after it; those of others are as many as they are."""
+    if not isinstance(cluster, Cluster):
+        yield
+        return
+    for _ in range(now.slots - len(cluster.task_manager_pids())):
+        cluster.add_task_manager(1)
+    if now.method == "scale-out":
+        for _ in range(now.more_workers):
+            cluster.add_task_manager(1)
+        cluster.wait_for_slots(now.slots + now.more_workers)
+    yield
+    cluster.stop_task_managers(keep=usual)
 
 
 def ready(target: Target, run: Run, now: Surge) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import click
 
+from bench.cluster.session import Elsewhere
 from bench.experiments import run as main_job
 from bench.experiments import surge
 from bench.experiments.batches import PLAIN, Work
@@ -106,6 +107,7 @@ def measure(
     planned: Sequence[Surge],
     worker_cpu: float,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
+    where: Elsewhere | None = None,
 ) -> None:
     """What calls cost, then the surges of `plan`. The function ends with the memory it began with.
 
@@ -127,4 +129,6 @@ def measure(
     )
     varies_memory = any(s.memory_mb for s in planned)
     with memory_kept(target, [target.functions[language]] if varies_memory else []):
-        surge.measure(target, run, planned, worker_cpu=worker_cpu, on_progress=on_surge)
+        surge.measure(
+            target, run, planned, worker_cpu=worker_cpu, where=where, on_progress=on_surge
+        )

@@ -148,7 +148,7 @@ def _measure_one(target: Target, run: Run, cluster: Cluster, worker: Worker, one
         bytes=fmean(len(json.dumps(s, ensure_ascii=False).encode()) for s in sentences),
         batch_size=one.batch_size,
         max_in_flight=one.max_in_flight if one.language else None,
-        worker_cpu=None if worker.limit == "none" else worker.cpus,
+        worker_cpu=worker.quota(),
         worker_limit=worker.limit,
         **figures(looks),
         **(call_figures(_calls(output), looks) if one.language else {}),

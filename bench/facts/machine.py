@@ -15,6 +15,9 @@ from typing import Any
 
 import psutil
 
+# What is said of processes that are not ours to be held or counted.
+NOT_OURS = "not known, the cluster is not ours"
+
 LOOPS = 7
 _LOOP_STEPS = 400_000  # about 20 ms
 _SPREAD_LIMIT = 0.10

@@ -46,6 +46,7 @@ class Target:
         versions: of the runtimes.
         memory_mb: that the functions are configured with; empty here.
         spending: what calls cost; None where they cost nothing.
+        called_at: the endpoint for others than us, where it is another.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Target:
     aliases: Mapping[str, str] = field(default_factory=dict)
     memory_mb: Mapping[str, int] = field(default_factory=dict)
     spending: Spending | None = None
+    called_at: str | None = None
 
     def wrote(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Take note of a record about this target. Raises Overspent: that was the last to pay."""
@@ -85,6 +87,7 @@ def open_target(
     aliases: Sequence[str] = (),
     as_on: str | None = None,
     seed: int = 1,
+    listen: str | None = None,
 ) -> Iterator[Target]:
     """The functions of a deployed stack, or (without `stack`) of a local service that lives as long
     as the context.
@@ -94,14 +97,16 @@ def open_target(
         aliases: languages whose tokenizer gets a second name, in the local service.
         as_on: "aws": the local service answers as late as AWS would.
         seed: of what that draws.
+        listen: address of this machine where the local service takes calls from others too.
 
     Raises:
         TargetError: no such stack, no credentials, nothing built, …
     """
     if stack:
-        if memory_mb or max_concurrency or aliases or as_on:
+        if memory_mb or max_concurrency or aliases or as_on or listen:
             raise TargetError(
-                "memory, concurrency, second names and --as-on are the local service's only"
+                "memory, concurrency, second names, a further address and --as-on are the local "
+                "service's only"
             )
         target = deployed(stack, region)
         with memory_kept(target, [*target.functions.values(), *target.empties.values()]):
@@ -123,11 +128,14 @@ def open_target(
         options.append(f"--max-concurrency={max_concurrency}")
     if as_on:
         options += [f"--as-on={as_on}", f"--seed={seed}"]
+    if listen:
+        options.append(f"--listen={listen}")
     with local_service(*options) as url:
         status = _status(url)
         yield Target(
             label=f"local process, as on {as_on.upper()} (emulated)" if as_on else "local process",
             endpoint_url=url,
+            called_at=f"http://{listen}:{urlsplit(url).port}" if listen else None,
             region=None,
             functions=functions,
             empties=empties,

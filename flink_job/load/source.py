@@ -13,7 +13,7 @@ import orjson
 from pyflink.common import Types
 from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 
-from flink_job import clock
+from flink_job import clock, home
 from flink_job.load.shapes import PlannedBatch, batches, parse
 from flink_job.load.workloads import workload
 from flink_job.offload.batch import Batch
@@ -86,6 +86,7 @@ class PacedSource(ProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         settings = self._settings
+        home.mend()
         clock.adopt(settings.clock)
         planned = plan(settings)
         self._steps = _steps(planned)

@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """A port of 127.0.0.1 and the connections to it; to be closed, which hangs up on them."""
+    """A port and the connections to it; to be closed, which hangs up on them."""
 
     def __init__(self, server: asyncio.Server, connections: set[Connection]) -> None:
         self._server, self._connections = server, connections
@@ -241,18 +241,19 @@ class Listener:
         max_body: int,
         port: int = 0,
         lost: Callable[[], object] | None = None,
+        host: str = "127.0.0.1",
     ) -> Listener:
-        """Listen on a port (0: any free one).
+        """Listen on a port (0: any free one) of an address of this machine.
 
         Raises:
-            OSError: the port is taken.
+            OSError: the port is taken, or the address is none of ours.
         """
         connections: set[Connection] = set()
 
         def connect() -> Connection:
             return Connection(handle, max_body, lost, connections)
 
-        server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", port)
+        server = await asyncio.get_running_loop().create_server(connect, host, port)
         return cls(server, connections)
 
     def refuse_new(self) -> None:

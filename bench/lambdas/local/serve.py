@@ -34,6 +34,7 @@ def serve(
     say: Callable[[str], object],
     tell: Callable[[str], object],
     emulation: Emulation | None = None,
+    listen: str | None = None,
 ) -> None:
     """Serve `functions` on 127.0.0.1:`port` (0: any free one) until SIGINT or SIGTERM, or until
     standard input closes if `with_parent`. Nothing is left then.
@@ -43,9 +44,10 @@ def serve(
         say: is given what there is; first of all, where it listens.
         tell: is given what went wrong behind the callers' backs.
         emulation: what AWS would add to each call; None: nothing is added.
+        listen: a further address, for calls alone.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or that address is none of ours.
     """
 
     def service() -> Service:
@@ -62,7 +64,7 @@ def serve(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         ours = read(TOKENIZERS, WITH_EMPTIES) if emulation and TOKENIZERS.exists() else []
         empties = [x for x in ours if x.name.endswith("Empty") and not x.obstacle]
-        runner.run(_serve(service, empties, port, with_parent, say))
+        runner.run(_serve(service, empties, port, with_parent, say, listen))
 
 
 async def _serve(
@@ -71,6 +73,7 @@ async def _serve(
     port: int,
     with_parent: bool,
     say: Callable[[str], object],
+    listen: str | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     told_to_end = asyncio.Event()
@@ -84,20 +87,28 @@ async def _serve(
     service = open_service()
     api = LambdaApi(service)
     expiry = loop.create_task(service.expire_idle())
-    listener: Listener | None = None
+    listeners: list[Listener] = []
     try:
         if service.emulation:
             await _measure_references(service, service.emulation, empties)
-        listener = await Listener.open(api.handle, REQUEST_LIMIT_BYTES, port)
-        say(f"Lambda API on http://127.0.0.1:{listener.port}")
+        listeners.append(await Listener.open(api.handle, REQUEST_LIMIT_BYTES, port))
+        port = listeners[0].port
+        if listen not in (None, "127.0.0.1"):
+            listeners.append(
+                await Listener.open(api.handle_call, REQUEST_LIMIT_BYTES, port, host=str(listen))
+            )
+        say(f"Lambda API on http://127.0.0.1:{port}")
+        if listen:
+            say(f"calls alone on http://{listen}:{port}, by anybody who reaches it")
         for line in _description(service):
             say(line)
         await told_to_end.wait()
-        listener.refuse_new()
+        for listener in listeners:
+            listener.refuse_new()
     finally:
         expiry.cancel()
         await service.close()
-        if listener:
+        for listener in listeners:
             await listener.answered(within_s=1)
             listener.close()
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench import stats
+from bench.facts.machine import NOT_OURS
 from bench.report.gather import latency
 from bench.report.gather.bill import Bill
 from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence, code_of
@@ -134,6 +135,8 @@ class Conditions:
         said = (
             f"local worker held to {self.worker_cpu:g} CPU by {self.worker_limit}"
             if self.worker_cpu is not None
+            else f"worker's CPU: {NOT_OURS}"
+            if self.worker_limit == NOT_OURS
             else "local worker not limited"
         )
         if self.capacity_per_s:

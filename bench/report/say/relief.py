@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from bench.facts.machine import NOT_OURS
 from bench.report.gather.evidence import Evidence
 from bench.report.gather.surges import WAYS, Arm, Setting, burst_labels, measures
 from bench.report.say.table import ABSENT, Table, count, number, over, percent, short
@@ -207,6 +208,8 @@ def cpu(setting: Setting) -> Table | None:
     if found.empty:
         return None
     roles = list(dict.fromkeys(found["role"]))
+    if "worker" not in roles:  # of a cluster that is not ours
+        roles.insert(0, "worker")
     rows = []
     for a in setting.arms:
         mine = found[found["arm"] == a.label]
@@ -250,7 +253,8 @@ def capacity(e: Evidence) -> Table | None:
         drift = ABSENT
         if {"before", "after"} <= by.keys():
             drift = f"{by['after']['per_s'] / by['before']['per_s'] - 1:+.0%}"
-        held = "not limited" if pd.isna(cpu_) else f"{cpu_:g} CPU by {limit}"
+        free = NOT_OURS if limit == NOT_OURS else "not limited"
+        held = free if pd.isna(cpu_) else f"{cpu_:g} CPU by {limit}"
         rows.append(
             [
                 str(run),
