@@ -31,6 +31,7 @@ for _command in (
     faults.faults,
     faults.soak,
     shipping.ship,
+    shipping.package,
     services.serve,
     services.aws,
     reports.report,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -22,3 +24,32 @@ def ship() -> None:
 
     archive = shipping.make()
     click.echo(f"{archive} ({archive.stat().st_size / 1e6:.0f} MB)")
+
+
+@click.command()
+@click.argument("job", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--output",
+    default="managed-flink.zip",
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The zip to write.",
+)
+def package(job: Path, output: Path) -> None:
+    """Pack JOB, a Python file with a main(), as AWS's managed Flink takes it.
+
+    An entry point, the job with the offloading library and the packages that it imports, and the
+    steps in Java, in one zip; beside it the properties that the application must be given. What can
+    be looked at here is: layout, size, and that the entry point imports. docs/managed-flink.md says
+    what to do with both, and what is not known.
+
+    \b
+    Example: bench package examples/parse_orders.py
+    """
+    from bench.cluster import managed
+
+    for line in managed.package(job, output):
+        click.echo(line)
+    told = output.with_suffix(".properties.json")
+    told.write_text(managed.properties())
+    click.echo(f"{told}: the properties of the application; add the job's own arguments")

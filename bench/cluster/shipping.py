@@ -15,7 +15,7 @@ import shutil
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -81,8 +81,10 @@ def make(archive: Path = ARCHIVE) -> Path:
             script = zipfile.ZipInfo(EXECUTABLE)
             script.external_attr = 0o100755 << 16
             out.writestr(script, _SCRIPT)
-            for path, name in (*_standard_library(), *_packages()):
+            for path, name in _standard_library():
                 out.write(path, f"lib/{_VERSION}/{name}")
+            for path, name in packages(_PACKAGES):
+                out.write(path, f"lib/{_VERSION}/site-packages/{name}")
         half.rename(archive)
     finally:
         half.unlink(missing_ok=True)
@@ -119,17 +121,18 @@ def _state() -> bytes:
 
 def _standard_library() -> Iterator[tuple[Path, str]]:
     top = Path(sysconfig.get_path("stdlib"))
-    return ((path, str(path.relative_to(top))) for path in _files(top))
+    return ((path, str(path.relative_to(top))) for path in files(top))
 
 
-def _packages() -> Iterator[tuple[Path, str]]:
+def packages(names: Sequence[str]) -> Iterator[tuple[Path, str]]:
+    """Files of installed packages, and their names where packages are."""
     pure = Path(sysconfig.get_path("purelib"))
-    for package in _PACKAGES:
+    for package in names:
         top = pure / package
-        for path in [top] if top.is_file() else _files(top):
+        for path in [top] if top.is_file() else files(top):
             name = str(path.relative_to(pure))
             if not name.startswith(_JAVA) and not _is_unused_service(path.relative_to(pure)):
-                yield path, f"site-packages/{name}"
+                yield path, name
 
 
 def _is_unused_service(path: Path) -> bool:
@@ -138,7 +141,8 @@ def _is_unused_service(path: Path) -> bool:
     return described and parts[2] not in _SERVICES
 
 
-def _files(top: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(top):
+def files(top: Path) -> Iterator[Path]:
+    """What is to be shipped of a folder."""
+    for folder, folders, names in os.walk(top):
         folders[:] = [x for x in folders if x not in _UNUSED and not x.startswith("config-")]
-        yield from (Path(folder) / name for name in files)
+        yield from (Path(folder) / name for name in names)
