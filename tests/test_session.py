@@ -7,19 +7,25 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from bench.cli import main
 from bench.cluster import shipping
 from bench.cluster.flink import free_port
 from bench.cluster.session import Elsewhere, _milliseconds, check
+from bench.lambdas.target import open_target
 from flink_job import home
+from flink_job.offload.endpoint import lambda_api
 
 PYTHON = "/usr/bin/python3"
 
@@ -147,6 +153,28 @@ def test_nobody_there_is_said() -> None:
 def test_options_for_a_cluster_of_others_want_one() -> None:
     assert "say --flink too" in refusal("surge", "--listen", "127.0.0.1")
     assert "say --flink too" in refusal("breakpoint", "--python", PYTHON)
+
+
+def test_others_may_call_functions_and_nothing_else() -> None:
+    with open_target(listen="127.0.0.2") as target:
+        assert target.endpoint_url and target.called_at
+        function = target.functions["node"]
+        outside = lambda_api(target.called_at, None)
+        answer = outside.invoke(
+            FunctionName=function, Payload=b'{"id": "1", "operator": "words", "sentences": ["a b"]}'
+        )
+        assert json.load(answer["Payload"])["id"] == "1"
+        for ask in (
+            outside.list_functions,
+            partial(outside.get_function, FunctionName=function),
+            partial(outside.update_function_configuration, FunctionName=function, MemorySize=512),
+        ):
+            with pytest.raises(ClientError, match="calls alone are taken here"):
+                ask()
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(target.called_at)
+        inside = lambda_api(target.endpoint_url, None)
+        assert inside.get_function(FunctionName=function)["Configuration"]["MemorySize"] != 512
 
 
 def test_durations_are_read_as_flink_reads_them() -> None:

@@ -93,7 +93,9 @@ class LambdaApi:
         """Calls of functions, for whoever comes from another machine: nothing else, so that nobody
         there sees or changes how they are configured."""
         if request.method != "POST" or not request.path.rstrip("/").endswith("/invocations"):
-            return _no_such_path()
+            return ApiError(
+                HTTPStatus.NOT_FOUND, "UnknownOperationException", "calls alone are taken here"
+            ).response()
         return await self.handle(request)
 
     async def _route(self, request: Request, request_id: str) -> Response:
