@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -24,7 +25,6 @@ from bench.cluster import shipping
 from bench.cluster.flink import free_port
 from bench.cluster.session import Elsewhere, _milliseconds, check
 from bench.lambdas.target import open_target
-from flink_job import home
 from flink_job.offload.endpoint import lambda_api
 
 PYTHON = "/usr/bin/python3"
@@ -227,29 +227,49 @@ def test_what_is_shipped_runs_where_it_is_unpacked(tmp_path: Path) -> None:
     assert done.stdout.strip() == f"{there} {code / 'flink_job'}", done.stderr
 
 
-def test_the_home_of_a_job_that_has_ended_is_that_of_this_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def job(name: str) -> tuple[Path, Path]:
-        base = tmp_path / f"python-dist-{name}"
-        python, files = (
-            base / "python-archives" / "python.zip",
-            base / "python-files" / "x" / "code",
-        )
-        return python, files
+JOBS = """
+import shutil, sys
+from pathlib import Path
+top = Path(sys.argv[1])
 
-    old, (now, files), (later, more) = job("old")[0], job("now"), job("later")
-    for folder in (now, files):
-        folder.mkdir(parents=True)
-    (now / "mark").touch()
-    monkeypatch.setattr("sys.prefix", str(old))
-    monkeypatch.setattr("sys.path", [str(tmp_path), str(job("old")[1]), str(files)])
-    home.mend()
-    assert (old / "mark").exists()
-    for folder in (later, more):
-        folder.mkdir(parents=True)
-    now.rename(tmp_path / "gone")
-    files.rename(tmp_path / "gone too")
-    monkeypatch.setattr("sys.path", [str(files), str(more)])
-    home.mend()
-    assert old.resolve() == later
+def unpack(name):
+    base = top / f"python-dist-{name}"
+    home = base / "python-archives" / "python.zip"
+    home.mkdir(parents=True)
+    (home / "late.py").write_text("value = 7")
+    code = base / "python-files" / f"cache-{name}" / "code"
+    shutil.copytree(top / "code", code)
+    sys.path.insert(0, str(code))
+    return base, home
+
+first, home = unpack("first")
+sys.prefix = str(home)
+sys.path.append(str(home))
+import flink_job.home, flink_job.offload.lanes
+last = first
+for name in ("second", "third"):
+    shutil.rmtree(last, ignore_errors=True)
+    if name == "third":
+        for path in first.rglob("*"):
+            assert path.is_dir() or path.is_symlink(), path
+    last, _ = unpack(name)
+    if name == "second":
+        import flink_job.load.shapes
+        assert (home / "late.py").exists()
+    else:
+        import late, flink_job.load.traces
+        assert late.value == 7
+print("found")
+"""
+
+
+def test_after_a_job_has_gone_the_files_of_the_next_stand_for_its_own(tmp_path: Path) -> None:
+    shipping.stage(tmp_path / "code")
+    done = subprocess.run(
+        [sys.executable, "-c", JOBS, str(tmp_path)],
+        env={"PYTHONPATH": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "found\n", done.stderr
