@@ -15,6 +15,7 @@ import shutil
 import socket
 import sys
 import sysconfig
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -137,15 +138,20 @@ class Session(Jobs):
         self._jobs: list[str] = []
 
     def __enter__(self) -> Session:
-        for name in ("conf", "lib", "log"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        shutil.copytree(flink_home() / "conf", self.folder / "conf", dirs_exist_ok=True)
-        # `flink run` builds the job, so it has to know its steps in Java too.
-        for jar in [*flink_home().glob("lib/*.jar"), JOB_JAR]:
-            link = self.folder / "lib" / jar.name
-            if not link.is_symlink():
-                link.symlink_to(jar)
-        shipping.stage(self.folder / "code")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Flink's scripts would part a path at a space, and `flink run` leaves what it packs behind.
+        self._home = Path(tempfile.mkdtemp(prefix="flink-"))
+        try:
+            for name in ("lib", "log", "tmp"):
+                (self._home / name).mkdir()
+            shutil.copytree(flink_home() / "conf", self._home / "conf")
+            # `flink run` builds the job, so it has to know its steps in Java too.
+            for jar in [*flink_home().glob("lib/*.jar"), JOB_JAR]:
+                (self._home / "lib" / jar.name).symlink_to(jar)
+            shipping.stage(self._home / "code")
+        except BaseException:
+            shutil.rmtree(self._home, ignore_errors=True)
+            raise
         return self
 
     def __exit__(
@@ -158,15 +164,14 @@ class Session(Jobs):
             with suppress(FlinkError):
                 if self.state(job) not in _ENDED:
                     self.cancel(job)
-        for name in ("lib", "code"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def _run(self, *arguments: str) -> str:
         # Its id is drawn here: interrupted while it is submitted, it can be cancelled all the same.
         job = uuid.uuid4().hex
         self._jobs.append(job)
         options = self._options() | {"$internal.pipeline.job-id": job}
-        (self.folder / "conf" / "config.yaml").write_text(yaml.safe_dump(options))
+        (self._home / "conf" / "config.yaml").write_text(yaml.safe_dump(options))
         return super()._run("--jarfile", str(JOB_JAR), *arguments)
 
     def _options(self) -> dict[str, Any]:
@@ -184,18 +189,19 @@ class Session(Jobs):
             f"python{sys.version_info.major}.{sys.version_info.minor}/site-packages",
         }
         return {
-            "env.java.opts.all": java_options(flink_home() / "conf"),
+            "env.java.opts.all": f"{java_options(flink_home() / 'conf')} "
+            f"-Djava.io.tmpdir={self._home / 'tmp'}",
             "rest.address": url.hostname,
             "rest.port": url.port or 8081,
             "python.client.executable": sys.executable,
             "python.execution-mode": "thread",
-            "python.files": str(self.folder / "code"),
+            "python.files": str(self._home / "code"),
             **(shipped if python is None else there),
             **RESTARTS,
         }
 
     def _environment(self) -> dict[str, str]:
-        conf, lib, log = (self.folder / name for name in ("conf", "lib", "log"))
+        conf, lib, log = (self._home / name for name in ("conf", "lib", "log"))
         return {
             **flink_environment(conf, log, log),
             "FLINK_LIB_DIR": str(lib),
