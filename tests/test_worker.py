@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import pytest
 from bench import cgroup
 from bench.cgroup import Groups
 from bench.cluster.flink import Cluster
-from bench.cluster.worker import Worker
+from bench.cluster.session import Elsewhere, Session
+from bench.cluster.worker import HARNESS, CpuAccount, Worker
+from bench.facts.machine import NOT_OURS
 
 SPIN = "import threading\ndef f():\n while True: pass\nthreading.Thread(target=f).start()\nf()"
 
@@ -135,3 +138,15 @@ def test_groups_of_a_run_that_was_killed_are_cleared_away_with_what_runs_in_them
     groups.close()
     assert not stale.exists()
     assert left.wait(5) != 0
+
+
+def test_of_processes_that_are_not_ours_nothing_is_held_and_nothing_counted(
+    tmp_path: Path,
+) -> None:
+    theirs = Session(Elsewhere("127.0.0.1:1"), tmp_path)
+    with Worker(theirs, None) as worker:
+        assert worker.hold("j", 0.5), "the job may begin"
+        assert (worker.limit, worker.quota(0.5)) == (NOT_OURS, None)
+        assert math.isnan(worker.cpu_s())
+        roles = [fields["role"] for fields in CpuAccount(theirs, worker).records(1)]
+    assert roles == [HARNESS]
