@@ -27,6 +27,13 @@ from flink_job.load.shapes import parse
 from tests import synthetic
 
 
+def test_the_calm_before_a_surge_may_be_as_long_as_flinks_gauges_look_back() -> None:
+    planned = surge.plain(duration_s=10.0, calm_s=75.0)
+    shape = parse(planned.shape)
+    assert shape.rate(74.9) == surge.BASE and shape.rate(75.1) == surge.BASE * surge.FACTOR
+    assert planned.calm_from_s == 85.0
+
+
 def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -> None:
     planned = surge.plan(surge.plain(), ("none", "operator", "bigger"), ("python", "java"), 3, 1)
 
@@ -79,7 +86,7 @@ def test_the_schedule_goes_on_until_what_an_unrelieved_surge_leaves_can_be_gone(
     planned = surge.plain(duration_s=20.0)
 
     left_s = 20.0  # twice the capacity for 20 s leaves 20 s of work
-    assert planned.length_s >= surge.START_S + 20.0 + left_s / (1 - surge.BASE)
+    assert planned.length_s >= surge.CALM_S + 20.0 + left_s / (1 - surge.BASE)
 
 
 def test_more_warm_environments_than_calls_in_flight_are_refused_before_anything_runs() -> None:
@@ -272,6 +279,9 @@ def test_a_rescaling_is_parted_as_flink_says() -> None:
         ("--speed 5", "--speed is for --trace"),
         ("--trace aapl --form sine --factor 3", "leave out --form, --factor"),
         ("--trace nowhere", "there are aapl, amzn, fb, llm-code, or give a file"),
+        ("--trace aapl --calm 70", "leave out --calm"),
+        ("--form sine --calm 70", "a sine begins at once"),
+        ("--calm 0", "Invalid value for '--calm'"),
         ("--base 0", "Invalid value for '--base'"),
         ("--base nan", "Invalid value for '--base'"),
         ("--factor inf", "Invalid value for '--factor'"),

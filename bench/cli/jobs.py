@@ -89,6 +89,14 @@ def run(
 )
 @click.option("--burst", default="20", show_default=True, type=Sizes(), help="Lengths in s.")
 @click.option(
+    "--calm",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=1.0),
+    metavar="S",
+    help="Calm before a surge or a flash; some of Flink's own gauges look back for 60.",
+)
+@click.option(
     "--base",
     default=0.5,
     show_default=True,
@@ -182,6 +190,7 @@ def surge(
     methods: tuple[Any, ...],
     repetitions: int,
     burst: tuple[int, ...],
+    calm: float,
     base: float,
     factor: float,
     batch_size: int,
@@ -218,6 +227,7 @@ def surge(
     Example: bench surge node --method operator --method scale-out-new --burst 2,5,10,30,60
     Example: bench surge java --operator subwords --words-per-sentence 100
     Example: bench surge --warm 0,8
+    Example: bench surge --method none --calm 75
     Example: bench surge java --form sine --warm-up
     Example: bench surge java --trace aapl --speed 600
     """
@@ -230,11 +240,11 @@ def surge(
     from bench.experiments.drive import CALLING
 
     require_text(workload, words_per_sentence)
-    _require_one_load(trace)
+    _require_one_load(trace, form)
     loads = (
         [_replayed(trace, base, speed)]
         if trace
-        else [surge.plain(float(seconds), factor, form, base) for seconds in burst]
+        else [surge.plain(float(seconds), factor, form, base, calm) for seconds in burst]
     )
     planned = []
     for load in loads:
@@ -280,8 +290,8 @@ def _require_theirs(where: Elsewhere | None, methods: tuple[str, ...]) -> None:
         )
 
 
-def _require_one_load(trace: str | None) -> None:
-    """Raise UsageError where options of a trace and of a form are given together."""
+def _require_one_load(trace: str | None, form: str) -> None:
+    """Raise UsageError where options are given that the load has no use for."""
     context = click.get_current_context()
 
     def given(name: str) -> bool:
@@ -289,7 +299,10 @@ def _require_one_load(trace: str | None) -> None:
 
     if trace is None and given("speed"):
         raise click.UsageError("--speed is for --trace: bench surge --trace aapl --speed 600")
-    if trace is not None and (too := [x for x in ("form", "burst", "factor") if given(x)]):
+    if form in ("square", "sine") and given("calm"):
+        raise click.UsageError(f"--calm: a {form} begins at once")
+    own = ("form", "burst", "factor", "calm")
+    if trace is not None and (too := [x for x in own if given(x)]):
         raise click.UsageError(
             f"--trace brings its own rates: leave out {', '.join(f'--{x}' for x in too)}"
         )

@@ -25,7 +25,7 @@ from flink_job.load.shapes import Surge as SurgeShape
 # second. In multiples of the capacity, so that the same command means the same on any machine.
 BASE = 0.5
 FACTOR = 4.0
-START_S = 5.0
+CALM_S = 5.0
 DURATION_S = 20.0
 # What waits at the surge's end must be gone before the schedule ends; see `_tail_s`.
 _SHORTEST_TAIL_S, _LONGEST_TAIL_S = 12.0, 90.0
@@ -41,6 +41,7 @@ def plain(
     factor: float = FACTOR,
     form: Form = "surge",
     base: float = BASE,
+    calm_s: float = CALM_S,
 ) -> Surge:
     """The standard load, without offload: `base` times the capacity, and `factor` times that for
     `duration_s`. Its shape is in multiples of the capacity.
@@ -49,11 +50,12 @@ def plain(
         form: "surge": once, at once, and with calm before and after; "flash": likewise, but falling
             from its first second on; "square": twice, at once; "sine": gradually, up and down in
             `duration_s`.
+        calm_s: before a surge or a flash.
     """
     peak = base * factor
     forms: dict[Form, tuple[Shape, float]] = {
-        "surge": (SurgeShape(base, factor, START_S, duration_s), START_S + duration_s),
-        "flash": (Flash(base, factor, START_S, duration_s, FLASH_ALPHA), START_S + duration_s),
+        "surge": (SurgeShape(base, factor, calm_s, duration_s), calm_s + duration_s),
+        "flash": (Flash(base, factor, calm_s, duration_s, FLASH_ALPHA), calm_s + duration_s),
         "square": (Square(base, peak, 2 * duration_s), 4 * duration_s),
         "sine": (Sine(base, peak, duration_s), duration_s),
     }
