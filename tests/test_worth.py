@@ -285,3 +285,28 @@ def test_the_newest_records_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(main, ["worth", "--own-us", "350", "--bytes", "400"])
     assert result.exit_code == 0, result.output
     assert "An operator of 350 µs and 400 bytes a record, offloaded to Java" in result.output
+
+
+def test_what_was_measured_with_more_subtasks_shows_how_it_grows_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    def grown() -> Iterator[tuple[str, dict[str, Any]]]:
+        for n, times in ((1, 1.0), (2, 1.9), (4, 2.5)):
+            yield fact(None, "words", 10, 100, parallelism=n, per_s=1000.0 * times)
+            yield fact("java", "words", 10, 100, parallelism=n, per_s=500.0 * times)
+
+    (e,) = evidence.load([synthetic.write(tmp_path / "20261122T100000Z-worth", grown())])
+    assert len(worth.points(e)) == 1
+    _, table = say.tables(e)
+    assert [row[1:4] for row in table.rows] == [
+        ["1", "1,000 (1.00×)", "500 (1.00×)"],
+        ["2", "1,900 (1.90×)", "950 (1.90×)"],
+        ["4", "2,500 (2.50×)", "1,250 (2.50×)"],
+    ]
+
+
+def test_each_number_of_subtasks_is_planned_with_each_work() -> None:
+    planned = experiment.plan(("java",), ("words",), (10,), (100,), subtasks=(1, 2))
+    assert sorted((x.parallelism, x.language or "here") for x in planned) == [
+        (1, "here"), (1, "java"), (2, "here"), (2, "java"),
+    ]  # fmt: skip

@@ -50,6 +50,13 @@ _OWN = ("bytes_", "language", "factor")
     help="Sentences in a call.",
 )
 @click.option(
+    "--subtasks",
+    default="1",
+    show_default=True,
+    type=Sizes(),
+    help="Of the flatmap, each in a TaskManager with a quota of its own; of several, how it grows.",
+)
+@click.option(
     "--own-us",
     type=Above0(),
     metavar="US",
@@ -86,6 +93,7 @@ def worth(
     operators: tuple[str, ...],
     words_per_sentence: tuple[int, ...],
     batch_size: tuple[int, ...],
+    subtasks: tuple[int, ...],
     own_us: float | None,
     bytes_: float,
     language: str,
@@ -104,6 +112,7 @@ def worth(
 
     \b
     Example: bench worth java --operator subwords --words-per-sentence 100 --batch-size 10,100
+    Example: bench worth java --operator words --batch-size 100 --subtasks 1,2,4
     Example: bench worth --own-us 350 --bytes 400 --language java
     """
     _require_one_question(own_us, languages)
@@ -112,7 +121,9 @@ def worth(
         return
     from bench.experiments import worth as experiment
 
-    planned = experiment.plan(languages, operators, words_per_sentence, batch_size, on.seed)
+    planned = experiment.plan(
+        languages, operators, words_per_sentence, batch_size, on.seed, subtasks
+    )
     cost = partial(money.of_saturated, planned=planned, seconds=experiment.MOST_S)
     with on.job("worth", languages, cost) as (target, r, on_step):
         experiment.measure(target, r, planned, worker_cpu, on_step)

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -54,18 +54,20 @@ def plan(
     lengths: Sequence[int],
     sizes: Sequence[int],
     seed: int = 1,
+    subtasks: Sequence[int] = (1,),
 ) -> list[Surge]:
-    """For each operator, length of the texts (words) and batch size (sentences) a saturated job
-    with all work done here and one for each language with all that helps offloaded; works in an
-    order drawn from `seed`, and so are the jobs of a work, which stay together: they are compared.
+    """For each operator, length of the texts (words), batch size (sentences) and number of the
+    flatmap's subtasks a saturated job with all work done here and one for each language with all
+    that helps offloaded; works in an order drawn from `seed`, and so are the jobs of a work, which
+    stay together: they are compared.
 
     Raises:
         BatchTooLarge: a batch does not go through Lambda in one call.
     """
     rng = random.Random(seed)
-    works = [(o, length, size) for o in operators for length in lengths for size in sizes]
+    works = list(product(operators, lengths, sizes, subtasks))
     planned = []
-    for operator, length, size in rng.sample(works, len(works)):
+    for operator, length, size, parallelism in rng.sample(works, len(works)):
         Work(operator, length).draw(seed, 0, size)
         alone = Surge(
             method="none",
@@ -75,6 +77,7 @@ def plan(
             operator=operator,
             words_per_sentence=length,
             batch_size=size,
+            parallelism=parallelism,
             call_timeout_ms=_CALL_TIMEOUT_MS,
         )
         turn = [alone] + [
@@ -101,8 +104,9 @@ def measure(
     """
     on_progress("Flink starts", 0.0)
     failed = []
+    slots = max(one.slots for one in planned)
     with (
-        Cluster(run.folder / "flink", task_managers=2, slots=1, settings=ADAPTIVE) as cluster,
+        Cluster(run.folder / "flink", task_managers=slots, slots=1, settings=ADAPTIVE) as cluster,
         Worker(cluster, worker_cpu) as worker,
     ):
         for number, one in enumerate(planned):
@@ -126,7 +130,9 @@ def measure(
 
 def said(one: Surge) -> str:
     """A job in a few words."""
-    return f"{one.language or 'here'}, {one.operator} {one.words_per_sentence} × {one.batch_size}"
+    subtasks = f", {one.parallelism} subtasks" if one.parallelism > 1 else ""
+    work = f"{one.operator} {one.words_per_sentence} × {one.batch_size}"
+    return f"{one.language or 'here'}, {work}{subtasks}"
 
 
 def _measure_one(target: Target, run: Run, cluster: Cluster, worker: Worker, one: Surge) -> None:
@@ -147,6 +153,7 @@ def _measure_one(target: Target, run: Run, cluster: Cluster, worker: Worker, one
         words_per_sentence=one.words_per_sentence,
         bytes=fmean(len(json.dumps(s, ensure_ascii=False).encode()) for s in sentences),
         batch_size=one.batch_size,
+        parallelism=one.parallelism,
         max_in_flight=one.max_in_flight if one.language else None,
         worker_cpu=worker.quota(),
         worker_limit=worker.limit,

@@ -190,6 +190,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "words_per_sentence": "int",
         "bytes": "float",
         "batch_size": "int",
+        "parallelism": "int?",
         "max_in_flight": "int?",
         "worker_cpu": "float?",
         "worker_limit": "str",

@@ -45,7 +45,7 @@ NAMES = (
     "three", "picture", "answer", "pooled", "methods", "surge", "bursts", "cost-surge", "cost",
     "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall", "warm-up", "aa", "cpu",
     "capacity", "metrics", "failures", "breakpoint-edge", "breakpoint-steps", "breakpoint-metrics",
-    "breakpoint-push", "worth", "places",
+    "breakpoint-push", "worth", "subtasks", "places",
     "faults", "faults-ordered", "faults-source", "faults-source-ordered", "soak",
 )  # fmt: skip
 _MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)

@@ -9,14 +9,14 @@ the task's thread says of the work itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from bench.report.gather.evidence import Evidence
+from bench.report.gather.evidence import LANGUAGES, Evidence
 from bench.stats import Estimate
 
 # Of the sentences: with fewer called for, their cost is mostly that of the others.
@@ -99,20 +99,13 @@ class Point:
 
 
 def points(e: Evidence) -> list[Point]:
-    """All that was measured both ways in one run, the newest run first where there are several."""
-    frame = e.frames["worth"]
-    rows = [
-        {str(k): _none(v) for k, v in row.items()}
-        for row in frame.sort_values("run").to_dict("records")
-    ]
-    work = ("run", "operator", "words_per_sentence", "batch_size")
-    alone = {tuple(r[k] for k in work): r for r in rows if r["language"] is None}
+    """All that was measured both ways in one run with one subtask, the newest run first where there
+    are several."""
     found: dict[tuple[Any, ...], Point] = {}
-    for row in rows:
-        here = alone.get(tuple(row[k] for k in work))
-        if row["language"] is None or here is None:
+    for here, row in _pairs(e):
+        if here["local_cpu_us"] is None or here["worker_cpu_us"] is None:
             continue
-        if here["local_cpu_us"] is None or here["worker_cpu_us"] is None or not here["per_s"]:
+        if _subtasks(row) > 1:
             continue
         point = Point(
             row["language"],
@@ -125,11 +118,68 @@ def points(e: Evidence) -> list[Point]:
         )
         key = (point.language, point.operator, point.words_per_sentence, point.batch_size)
         found[key] = point
-    order = {name: i for i, name in enumerate(("python", "java", "node"))}
     return sorted(
         found.values(),
-        key=lambda p: (p.operator, p.words_per_sentence, order[p.language], p.batch_size),
+        key=lambda p: (
+            p.operator, p.words_per_sentence, LANGUAGES.index(p.language), p.batch_size,
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One work with so many subtasks: sentences/s of the whole job, with all work done here and, by
+    language, with all that helps offloaded; and of how many CPUs the workers used up what share."""
+
+    work: str
+    subtasks: int
+    here_per_s: float
+    called_per_s: dict[str, float]
+    cpus: float | None
+    used: float
+
+
+def scales(e: Evidence) -> list[Scale]:
+    """How throughput grows with subtasks; none unless a work was measured with several numbers of
+    them. The newest run counts where there are several."""
+    found: dict[tuple[str, int], Scale] = {}
+    for here, row in _pairs(e):
+        work = (
+            f"{row['operator']}, {int(row['words_per_sentence']):,} words, "
+            f"batches of {int(row['batch_size']):,}"
+        )
+        n = _subtasks(row)
+        quota = here["worker_cpu"]
+        cpus = None if quota is None else float(quota) * n
+        before = found.get((work, n))
+        called = {row["language"]: float(row["per_s"])}
+        if before and before.here_per_s == float(here["per_s"]):
+            called = before.called_per_s | called
+        used = float(here["worker_cpu_used"])
+        found[work, n] = Scale(work, n, float(here["per_s"]), called, cpus, used)
+    several = {work for work, n in found if n > 1}
+    return sorted(
+        (x for x in found.values() if x.work in several), key=lambda x: (x.work, x.subtasks)
     )
+
+
+def _pairs(e: Evidence) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What was measured of a work with all done here, and with a language, in the same run."""
+    frame = e.frames["worth"]
+    rows = [
+        {str(k): _none(v) for k, v in row.items()}
+        for row in frame.sort_values("run").to_dict("records")
+    ]
+    work = ("run", "operator", "words_per_sentence", "batch_size", "parallelism")
+    alone = {tuple(r[k] for k in work): r for r in rows if r["language"] is None}
+    for row in rows:
+        here = alone.get(tuple(row[k] for k in work))
+        if row["language"] is not None and here is not None and here["per_s"]:
+            yield here, row
+
+
+def _subtasks(row: dict[str, Any]) -> int:
+    return int(row["parallelism"] or 1)
 
 
 def _none(value: Any) -> Any:

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.facts.cost import Usage, kpus_usd_per_hour
 from bench.report.gather import worth
 from bench.report.gather.evidence import LANGUAGES, NAMES, Evidence
-from bench.report.gather.worth import Expected, Own, Point
+from bench.report.gather.worth import Expected, Own, Point, Scale
 from bench.report.say.table import ABSENT, Table, number, percent, time, usd
 from bench.stats import Estimate
 
@@ -31,9 +31,58 @@ def span(e: Estimate | None) -> str:
 
 
 def tables(e: Evidence) -> list[Table]:
-    """One table, if anything was measured both ways."""
-    found = worth.points(e)
-    return [_table(found)] if found else []
+    """What was measured both ways, and how it grows with subtasks, as far as it was measured."""
+    found, grown = worth.points(e), worth.scales(e)
+    return [*([_table(found)] if found else []), *([_scale(grown)] if grown else [])]
+
+
+def _scale(found: Sequence[Scale]) -> Table:
+    """Throughput by the number of subtasks, and over that of the fewest."""
+    languages = [x for x in LANGUAGES if any(x in s.called_per_s for s in found)]
+    fewest = {s.work: s for s in reversed(found)}
+
+    def grown(now: float | None, least: float | None) -> str:
+        if now is None:
+            return ABSENT
+        return number(now) + (f" ({now / least:.2f}×)" if least else "")
+
+    rows = [
+        [
+            s.work,
+            str(s.subtasks),
+            grown(s.here_per_s, fewest[s.work].here_per_s),
+            *(grown(s.called_per_s.get(x), fewest[s.work].called_per_s.get(x)) for x in languages),
+            ABSENT if s.cpus is None else f"{number(s.used)} of {number(s.cpus)}",
+        ]
+        for s in found
+    ]
+    data = pd.DataFrame(
+        {
+            "work": s.work,
+            "subtasks": s.subtasks,
+            "language": language,
+            "per_s": s.here_per_s if language is None else s.called_per_s.get(language),
+        }
+        for s in found
+        for language in (None, *languages)
+    )
+    return Table(
+        "subtasks",
+        "How throughput grows with subtasks",
+        [
+            "work",
+            "subtasks",
+            "all here, sentences/s",
+            *(f"offloaded to {NAMES[x]}" for x in languages),
+            "CPUs used, all here",
+        ],
+        rows,
+        data,
+        "The saturated job; each subtask in a worker with a quota of its own, source and sinks "
+        "beside them. (…×): over the row of the fewest subtasks. Where more subtasks bring less "
+        "than as many times more, and the workers leave some of their CPUs, this machine's cores "
+        "are full: source, sinks and the functions have to live on them, too.",
+    )
 
 
 def _table(found: Sequence[Point]) -> Table:
