@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from types import TracebackType
 from typing import Any
 
 from bench.cluster.metrics import TIMES
@@ -54,12 +53,7 @@ class Listener:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._thread.join()
         self._socket.close()

@@ -13,7 +13,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 from flink_job.offload.control import LEASE_S, LONGEST_LINE, Directive
@@ -52,12 +51,7 @@ class Controller:
         threading.Thread(target=self._repeat, name="heartbeat", daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
         # close() alone neither wakes a thread that waits in accept() nor hangs up on a connection
         # that another thread reads from.
