@@ -32,7 +32,7 @@ format: setup  ## put the Python code into its one format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-PERF := functions.speed bench.perf.calls bench.perf.service bench.perf.offload
+PERF := functions.speed bench.perf.calls bench.perf.service bench.perf.offload bench.perf.beside
 perf: setup  ## what our own code costs, each figure beside its aim; fails if one is missed
 	@missed=0; for what in $(PERF); do $(BIN)/python -m $$what || missed=1; done; exit $$missed
 

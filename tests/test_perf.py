@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench.perf import offload
 from bench.perf.aims import Aim, conclude
 
 
@@ -36,3 +37,11 @@ def test_a_missed_aim_fails_the_command(capsys: pytest.CaptureFixture[str]) -> N
         )
     assert ended.value.code == "2 of 3 aims missed"  # printed, with exit code 1
     assert "—" in capsys.readouterr().out
+
+
+def test_pairs_are_run_until_the_interval_is_narrow() -> None:
+    steady = {offload.PLAIN: [100.0] * 8, offload.SWITCHED_OFF: [97.0, 99.0] * 4}
+    assert offload.width(offload.ratio(steady)) <= offload.NARROW
+    shaky = {offload.PLAIN: [100.0] * 8, offload.SWITCHED_OFF: [80.0, 120.0] * 4}
+    assert offload.width(offload.ratio(shaky)) > offload.NARROW
+    assert offload.width(offload.ratio({offload.PLAIN: [1.0], offload.SWITCHED_OFF: [1.0]})) > 1
