@@ -14,6 +14,7 @@ import gzip
 import json
 import shutil
 import sys
+from bisect import bisect_right, insort
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,19 +39,30 @@ def record(runs: list[Path]) -> None:
 
 def told(facts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Without what no table says of surges in which something was broken."""
-    deaf = {f["surge"]: f["deaf"] for f in facts if f["kind"] == "fault"}
-    last: dict[str, float] = {}
+    broken = [f for f in facts if f["kind"] == "fault"]
+    deaf = {f["surge"]: f["deaf"] for f in broken}
+    starts: dict[str, list[float]] = {surge: [] for surge in deaf}
+    for f in broken:
+        if f.get("from_ms") is not None:
+            insort(starts[f["surge"]], f["from_ms"])
+
+    def between(batch: dict[str, Any]) -> tuple[str, int]:
+        """Which faults of which job a batch was due between."""
+        surge = batch["surge"]
+        return surge, bisect_right(starts.get(surge, []), batch["due_last_ms"])
+
+    last: dict[tuple[str, int], float] = {}
     for fact in facts:
         if fact["kind"] == "batch":
-            surge, due_ms = fact["surge"], fact["due_last_ms"]
-            last[surge] = max(due_ms, last.get(surge, due_ms))
+            key = between(fact)
+            last[key] = max(fact["due_last_ms"], last.get(key, 0.0))
     for fact in facts:
         surge, kind = fact.get("surge", ""), fact["kind"]
         if surge in deaf:
             if kind in ("sample", "cpu", "lambda", "rescale"):
                 continue
             on_time = kind == "batch" and fact["sink_ms"] - fact["due_last_ms"] <= LATE_MS
-            if on_time and fact["due_last_ms"] != last[surge]:
+            if on_time and fact["due_last_ms"] != last[between(fact)]:
                 continue
             if kind == "invocation" and fact["outcome"] == "answered" and not deaf[surge]:
                 continue

@@ -3,6 +3,7 @@ faults in the middle of real surges."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.report.gather import evidence
 from bench.report.gather.faults import outcomes
 from bench.report.say import faults as say_faults
 from bench.report.say import soak as say_soak
+from flink_job.load.shapes import parse
 from tests import record, synthetic
 
 Fact = tuple[str, dict[str, Any]]
@@ -109,13 +111,27 @@ def made(folder: Path, facts: list[Fact]) -> evidence.Evidence:
 
 
 def test_each_fault_is_planned_as_often_as_asked_in_an_order_of_the_seed() -> None:
-    planned = faults.plan(faults.NAMES, 2, "node", "operator", ordered=False, seed=1)
-    again = faults.plan(faults.NAMES, 2, "node", "operator", ordered=False, seed=1)
-    names = [fault.name for fault, _ in planned]
-    assert names == [fault.name for fault, _ in again]
-    assert sorted(names) == sorted(faults.NAMES * 2)
+    planned = faults.plan(faults.NAMES, 6, "node", "operator", ordered=False, seed=1)
+    again = faults.plan(faults.NAMES, 6, "node", "operator", ordered=False, seed=1)
+    names = [x.fault.name for x in planned]
+    assert names == [x.fault.name for x in again]
+    times = Counter[str]()
+    for x in planned:
+        times[x.fault.name] += len(x.starts_s)
+    assert times == dict.fromkeys(faults.NAMES, 6)
     assert names[: len(faults.NAMES)] != list(faults.NAMES)
-    assert len({surge.name for _, surge in planned}) == len(planned)
+    assert len({x.job.name for x in planned}) == len(planned)
+    # What is gone for good, or changes the job for good, breaks in a job of its own.
+    assert {len(x.starts_s) for x in planned if x.fault.name == "controller-gone"} == {1}
+
+
+def test_a_job_has_a_surge_for_each_time_that_its_fault_breaks() -> None:
+    one, two = faults.plan(("throttled",), 6, "node", "operator", ordered=False, seed=1)
+    assert (one.starts_s, two.starts_s) == ((3.0, 20.0, 37.0, 54.0), (3.0, 20.0))
+    shape = parse(two.job.shape)
+    rates = [shape.rate(t) for t in (2.5, 3.5, 11.5, 12.5, 19.5, 20.5, 28.5, 29.5, 100.0)]
+    assert rates == [0.5, 2.0, 2.0, 0.5, 0.5, 2.0, 2.0, 0.5, 0.5]
+    assert two.job.calm_from_s == 29.0
 
 
 def test_the_time_until_normal_ends_with_the_last_batch_that_was_late(tmp_path: Path) -> None:
@@ -129,6 +145,26 @@ def test_the_time_until_normal_ends_with_the_last_batch_that_was_late(tmp_path: 
     assert (outcome.share_before, outcome.share_least, outcome.share_after) == (0.5, 0.0, 0.4)
     assert outcome.failed == {"ServiceException": 1}
     assert outcome.outlived is None
+
+
+def test_faults_of_one_job_are_told_apart_and_its_ledger_counts_once(tmp_path: Path) -> None:
+    late = {6000: 1500.0, 16000: 1200.0}
+    facts = [surge_record("a"), ledger("a", lost=3)]
+    facts += [broken("a", "errors", from_ms=f, until_ms=f + 4000.0) for f in (5000.0, 15000.0)]
+    facts += [batch_record("a", i, i * 1000, late.get(i * 1000, 60.0)) for i in range(30)]
+    facts += [called("a", 1, 6000.0, "ServiceException")]
+    facts += [called("a", 2, 16000.0, "TooManyRequestsException")]
+    facts += [decided("a", 4000, 0.5), decided("a", 6000, 0.0), decided("a", 14000, 0.7)]
+    facts += [decided("a", 16000, 0.2)]
+    first, second = outcomes(made(tmp_path, facts))
+    assert (first.normal_ms, second.normal_ms) == (2500.0, 2200.0)
+    assert first.failed == {"ServiceException": 1}
+    assert second.failed == {"TooManyRequestsException": 1}
+    assert (first.share_before, first.share_least, first.share_after) == (0.5, 0.0, 0.7)
+    assert (second.share_before, second.share_least) == (0.7, 0.2)
+    (table,) = say_faults.tables(made(tmp_path / "again", facts))
+    assert table.rows[0][1:3] == ["2", "3 / 0 / 0"]
+    assert "2 faults in 1 jobs" in table.note
 
 
 def test_a_call_after_the_lease_of_a_silent_controller_is_counted(tmp_path: Path) -> None:
@@ -212,16 +248,20 @@ def test_a_soak_names_what_grew(grows_mb: float, verdict: str, tmp_path: Path) -
     "fault", ["another-answer", "tokenizer-killed", "service-frozen", "rescale-up"]
 )
 def test_a_fault_loses_nothing(fault: str, target: Target, tmp_path: Path) -> None:
-    planned = faults.plan((fault,), 1, "node", "operator", ordered=True, seed=1, surge_s=6.0)
+    once = fault == "rescale-up"
+    times = 1 if once else 2
+    planned = faults.plan((fault,), times, "node", "operator", ordered=True, seed=1, surge_s=6.0)
     with Run("faults", target=target, results=tmp_path) as run:
         faults.measure(target, run, planned, worker_cpu=0.4, capacity_per_s=500.0)
 
     (e,) = evidence.load([run.folder])
-    (outcome,) = outcomes(e)
-    assert outcome.ok and outcome.broken, outcome
-    assert (outcome.lost, outcome.duplicated, outcome.wrong) == (0, 0, 0)
-    assert outcome.out_of_order == 0
-    if fault == "another-answer":
-        assert outcome.failed.keys() == {"WrongAnswer"}
-    if fault == "tokenizer-killed":
-        assert outcome.restarts
+    found = outcomes(e)
+    assert len(found) == times and len({x.job for x in found}) == 1
+    for outcome in found:
+        assert outcome.ok and outcome.broken, outcome
+        assert (outcome.lost, outcome.duplicated, outcome.wrong) == (0, 0, 0)
+        assert outcome.out_of_order == 0
+        if fault == "another-answer":
+            assert outcome.failed.keys() == {"WrongAnswer"}
+        if fault == "tokenizer-killed":
+            assert outcome.restarts

@@ -9,8 +9,8 @@ import click
 from bench.cli.options import LANGUAGES, Above0, On, languages_argument, only_ours, worker_option
 from bench.cli.show import show_tables
 
-# A surge takes some 40 s on two cores, most of it the job's start and the calm after: all faults
-# once are 20 minutes, twice would be more than half an hour.
+# A job takes some 40 s on two cores, most of it its start and the calm after, and another surge of
+# it 17 s: all faults once are 20 minutes, twice would be more than half an hour.
 _REPEAT = 1
 
 
@@ -57,6 +57,8 @@ def faults(
     worker_cpu: float,
 ) -> None:
     """Break one thing in the middle of each of many surges, and say what became of it.
+
+    A job has up to four surges, in each of which the same fault breaks.
 
     Flink's processes, disk and checkpoints, the Lambda service, its answers, the controller and
     Flink's REST API are broken while batches are offloaded, and made whole again. For each: what

@@ -1,8 +1,10 @@
-"""Something breaks in the middle of a surge that is offloaded. What then? One surge a fault, one
-cluster for all; it is highly available, since one of the faults is the end of its JobManager."""
+"""Something breaks in the middle of a surge that is offloaded. What then? A job a fault, with a few
+surges one after another where it may break again, and one cluster for all jobs; it is highly
+available, since one of the faults is the end of its JobManager."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -31,12 +33,15 @@ from bench.facts.records import Run
 from bench.lambdas.target import Target, local_service
 from bench.steering.policy import Profile
 from flink_job import clock
-from flink_job.load.shapes import Surge as SurgeShape
+from flink_job.load.shapes import Shape, Trace
 from flink_job.settings import JobSettings
 
-# Half of what the worker can do, and twice that for so long.
+# Half of what the worker can do, and twice that for so long, with so much calm in between.
 _BASE, _FACTOR = 0.5, 4.0
-_START_S, _SURGE_S, _TAIL_S, _CALM_S = 3.0, 9.0, 20.0, 3.0
+_START_S, _SURGE_S, _BETWEEN_S, _TAIL_S, _CALM_S = 3.0, 9.0, 8.0, 20.0, 3.0
+# Surges of one job, which takes longer to start than a surge. More, and one that is lost would take
+# too much with it.
+_SURGES = 4
 # A fault waits for so long until batches are offloaded, and lets that go on for a little.
 _OFFLOADED_S, _LET_S = 6.0, 0.5
 # How long it lasts, unless it says otherwise.
@@ -148,6 +153,7 @@ class Fault:
         do: breaks it, waits, and mends it.
         deaf: whether the subtasks hear no directive of the controller's meanwhile.
         before: what is done when the schedule starts.
+        once: whether it can break but once in a job.
     """
 
     name: str
@@ -156,6 +162,7 @@ class Fault:
     do: Do
     deaf: bool = False
     before: Do | None = None
+    once: bool = False
 
 
 def _nothing(scene: Scene) -> None:
@@ -319,11 +326,12 @@ FAULTS = (
           _job_manager_killed),
     Fault("checkpoint-fails", "Flink", f"checkpoints cannot be written {_FOR}", _checkpoint_fails),
     Fault("disk-full", "Flink", f"the sink's disk full {_FOR}", _disk_full),
-    Fault("rescale-up", "Flink", "one slot more, tokenizer rescaled from 1 to 2", _rescaled_up),
+    Fault("rescale-up", "Flink", "one slot more, tokenizer rescaled from 1 to 2", _rescaled_up,
+          once=True),
     Fault("rescale-down", "Flink", "tokenizer rescaled from 2 to 1", _rescaled_down,
-          before=_rescaled_up),
+          before=_rescaled_up, once=True),
     Fault("slot-goes", "Flink", "one of two tokenizers' TaskManagers ends", _slot_goes,
-          before=_rescaled_up),
+          before=_rescaled_up, once=True),
     Fault("service-killed", "Lambda", f"service killed, started again after {HOLD_S:.0f} s",
           _service_killed),
     Fault("service-frozen", "Lambda", f"service frozen {_FOR}", _service_frozen),
@@ -349,7 +357,7 @@ FAULTS = (
     Fault("controller-restarted", "steering", f"controller gone {_FOR}",
           _to("control", Trouble(refuses=True), HOLD_S), deaf=True),
     Fault("controller-gone", "steering", "controller gone for good",
-          _to("control", Trouble(refuses=True), _EVER_S), deaf=True),
+          _to("control", Trouble(refuses=True), _EVER_S), deaf=True, once=True),
     Fault("nonsense", "steering", f"directives are nonsense {_FOR}",
           _to("control", _NONSENSE, HOLD_S), deaf=True),
     Fault("rest-silent", "steering", f"Flink's REST API silent {_FOR}",
@@ -360,6 +368,15 @@ FAULTS = (
 NAMES = tuple(fault.name for fault in FAULTS)
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A job in which a fault breaks in each surge; they start at `starts_s` of its schedule."""
+
+    fault: Fault
+    job: Surge
+    starts_s: tuple[float, ...]
+
+
 def plan(
     names: Sequence[str],
     repeat: int,
@@ -368,18 +385,16 @@ def plan(
     ordered: bool,
     seed: int,
     surge_s: float = _SURGE_S,
-) -> list[tuple[Fault, Surge]]:
-    """A surge for each fault and repetition; the faults of a repetition in an order drawn from
-    `seed`. Shapes are in multiples of the capacity."""
+) -> list[Broken]:
+    """As many surges for each fault as it is to break, in as few jobs as may be; the faults in an
+    order drawn from `seed`, anew for each turn. Shapes are in multiples of the capacity."""
     rng = random.Random(seed)
-    chosen = [fault for fault in FAULTS if fault.name in names]
-    end_s = _START_S + surge_s
+    left = {fault: repeat for fault in FAULTS if fault.name in names}
     like = Surge(
         method=method,
         language=language,
-        shape=str(SurgeShape(_BASE, _FACTOR, _START_S, surge_s)),
-        length_s=end_s + _TAIL_S,
-        calm_from_s=end_s,
+        shape="",
+        length_s=0.0,
         base=_BASE,
         factor=_FACTOR,
         seed=seed,
@@ -390,27 +405,46 @@ def plan(
         ordered=ordered,
         warm=4,
     )
-    turns = [
-        (fault, repetition)
-        for repetition in range(1, repeat + 1)
-        for fault in rng.sample(chosen, len(chosen))
-    ]
-    return [
-        (fault, replace(like, repetition=repetition, ordinal=ordinal))
-        for ordinal, (fault, repetition) in enumerate(turns, 1)
-    ]
+    planned: list[Broken] = []
+    while chosen := [fault for fault, n in left.items() if n]:
+        for fault in rng.sample(chosen, len(chosen)):
+            surges = 1 if fault.once else min(_SURGES, left[fault])
+            left[fault] -= surges
+            starts_s = tuple(_START_S + i * (surge_s + _BETWEEN_S) for i in range(surges))
+            end_s = starts_s[-1] + surge_s
+            repetition = sum(x.fault is fault for x in planned) + 1
+            job = replace(
+                like,
+                shape=str(_surges(starts_s, surge_s)),
+                length_s=end_s + _TAIL_S,
+                calm_from_s=end_s,
+                repetition=repetition,
+                ordinal=len(planned) + 1,
+            )
+            planned.append(Broken(fault, job, starts_s))
+    return planned
+
+
+def _surges(starts_s: Sequence[float], surge_s: float) -> Shape:
+    """Calm, but for `surge_s` from each of `starts_s` on, all of them whole seconds."""
+    peak, end_s = _BASE * _FACTOR, starts_s[-1] + surge_s
+    rates = (
+        peak if any(start_s <= t < start_s + surge_s for start_s in starts_s) else _BASE
+        for t in range(round(end_s))
+    )
+    return Trace(tuple(rates), 1.0, _BASE)
 
 
 def measure(
     target: Target,
     run: Run,
-    planned: Sequence[tuple[Fault, Surge]],
+    planned: Sequence[Broken],
     worker_cpu: float,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
     capacity_per_s: float | None = None,
 ) -> None:
     """Measure the capacity, then break one thing a surge, and write a `fault` record of each. A
-    surge that fails is recorded as such, and the others go on, on a new cluster if they must.
+    job that fails is recorded as such, and the others go on, on a new cluster if they must.
 
     Args:
         capacity_per_s: what rates are multiples of, if it is not to be measured.
@@ -427,13 +461,13 @@ def measure(
             with _stage(run.folder / f"flink-{clusters}", worker_cpu) as (cluster, worker):
                 if capacity_per_s is None:
                     on_progress("calibration", 0.0)
-                    like = planned[0][1]
+                    like = planned[0].job
                     capacity_per_s = calibrate.measure(run, cluster, worker, like, "before").per_s
                 while left:
-                    fault, surge = left.popleft()
-                    on_progress(fault.name, 1 - (len(left) + 1) / len(planned))
-                    surge = surge.at(capacity_per_s, worker_cpu)
-                    _break(fault, surge, run, cluster, worker, target, service)
+                    one = left.popleft()
+                    on_progress(one.fault.name, 1 - (len(left) + 1) / len(planned))
+                    one = replace(one, job=one.job.at(capacity_per_s, worker_cpu))
+                    _break(one, run, cluster, worker, target, service)
                     if not _whole_again(cluster):
                         break
 
@@ -473,15 +507,15 @@ def _whole_again(cluster: Cluster) -> bool:
 
 
 def _break(
-    fault: Fault,
-    surge: Surge,
+    one: Broken,
     run: Run,
     cluster: Cluster,
     worker: Worker,
     target: Target,
     service: Service,
 ) -> None:
-    """Run one surge, break `fault` in it, and record what became of both."""
+    """Run a job, break its fault in each of its surges, and record what became of all."""
+    fault, surge = one.fault, one.job
     output = run.folder / "output" / surge.name
     direct = cluster.rest
     with (
@@ -494,7 +528,7 @@ def _break(
             *(cluster, service, function, control, flink, output.resolve()),
             checkpoints=cluster.folder / "checkpoints",
         )
-        breaking = _Breaking(fault, scene)
+        breaking = _Breaking(one, scene)
 
         def reach(settings: JobSettings) -> JobSettings:
             control.upstream = settings.control
@@ -525,65 +559,97 @@ def _break(
             breaking.end()
             cluster.rest = direct
         # A JobManager that comes after another does not know what that one did.
-        forgotten = fault.do is _job_manager_killed
-        restarts, why = (None, None) if forgotten else _restarts(cluster)
-        run.write(
-            "fault",
-            surge=surge.name,
-            fault=fault.name,
-            part=fault.part,
-            done=fault.done,
-            deaf=fault.deaf,
-            from_ms=breaking.from_ms,
-            until_ms=breaking.until_ms,
-            restarts=restarts,
-            why=why,
-            not_broken=breaking.failed,
-            ok=error is None,
-            error=error,
-        )
+        failures = None if fault.do is _job_manager_killed else _failures(cluster)
+        for i, time in enumerate(breaking.times):
+            later_ms = [x.from_ms for x in breaking.times[i + 1 :] if x.from_ms is not None]
+            end_ms = min(later_ms, default=math.inf)
+            of = None if failures is None else breaking.within(failures, time.from_ms, end_ms)
+            run.write(
+                "fault",
+                surge=surge.name,
+                fault=fault.name,
+                part=fault.part,
+                done=fault.done,
+                deaf=fault.deaf,
+                from_ms=time.from_ms,
+                until_ms=time.until_ms,
+                restarts=None if of is None else len(of),
+                why=of[0] if of else None,
+                not_broken=time.failed,
+                ok=error is None,
+                error=error,
+            )
+
+
+@dataclass
+class _Time:
+    """When a fault broke and was mended, in ms since the schedule's start, or why it did not."""
+
+    from_ms: float | None = None
+    until_ms: float | None = None
+    failed: str | None = None
 
 
 class _Breaking:
-    """Breaks a fault, in a thread of its own, once batches are offloaded."""
+    """Breaks a fault in each surge of a job, in a thread of its own, once batches are offloaded."""
 
-    def __init__(self, fault: Fault, scene: Scene) -> None:
-        self._fault = fault
+    def __init__(self, one: Broken, scene: Scene) -> None:
+        self._one = one
         self._scene = scene
         self._start_s = 0.0
         self._thread = threading.Thread(target=self._run, name="fault")
-        self.from_ms: float | None = None
-        self.until_ms: float | None = None
-        self.failed: str | None = None
+        self.times = [_Time(failed="the job did not start") for _ in one.starts_s]
 
     def start(self, start_at_s: float) -> None:
         self._start_s = start_at_s
         self._thread.start()
 
     def end(self) -> None:
-        """The surge is over, so the fault is."""
+        """The job is over, so the fault is."""
         self._scene.over.set()
         if self._thread.ident is not None:
             self._thread.join()
 
+    def within(
+        self, failures: Sequence[tuple[float, str]], from_ms: float | None, end_ms: float
+    ) -> list[str]:
+        """What of `failures` (epoch s, first line) came from one fault until the next."""
+        if from_ms is None:
+            return []
+        low_s, high_s = (self._start_s + x / 1000 for x in (from_ms, end_ms))
+        return [why for at_s, why in failures if low_s <= at_s < high_s]
+
     def _run(self) -> None:
-        scene, fault = self._scene, self._fault
+        scene, fault = self._scene, self._one.fault
+        before: str | None = None
         try:
             self._sleep_until(0.0)
             if fault.before:
                 fault.before(scene)
-            self._sleep_until(_START_S)
-            give_up_s = clock.now_s() + _OFFLOADED_S
-            while not scene.function.asked and clock.now_s() < give_up_s:
-                scene.hold(0.02)
-            scene.hold(_LET_S)
-            if scene.over.is_set():
-                raise NotBroken("the surge was over before")
-            self.from_ms = self._now_ms()
-            fault.do(scene)
-            self.until_ms = self._now_ms()
-        except Exception as error:  # the surge goes on, and its record says so
-            self.failed = f"{type(error).__name__}: {error}"
+        except Exception as error:
+            before = f"{type(error).__name__}: {error}"
+        for time, start_s in zip(self.times, self._one.starts_s, strict=True):
+            time.failed = before
+            if before is not None:
+                continue
+            try:
+                self._once(time, start_s)
+            except Exception as error:  # the surge goes on, and its record says so
+                time.failed = f"{type(error).__name__}: {error}"
+
+    def _once(self, time: _Time, start_s: float) -> None:
+        scene = self._scene
+        self._sleep_until(start_s)
+        asked = scene.function.asked
+        give_up_s = clock.now_s() + _OFFLOADED_S
+        while scene.function.asked == asked and clock.now_s() < give_up_s:
+            scene.hold(0.02)
+        scene.hold(_LET_S)
+        if scene.over.is_set():
+            raise NotBroken("the job was over before")
+        time.from_ms = self._now_ms()
+        self._one.fault.do(scene)
+        time.until_ms = self._now_ms()
 
     def _now_ms(self) -> float:
         return (clock.now_s() - self._start_s) * 1000
@@ -592,16 +658,17 @@ class _Breaking:
         self._scene.hold(max(0.0, self._start_s + at_s - clock.now_s()))
 
 
-def _restarts(cluster: Cluster) -> tuple[int | None, str | None]:
-    """How often the last job was restarted after a failure, and the first line of why; None where
-    Flink cannot say."""
+def _failures(cluster: Cluster) -> list[tuple[float, str]] | None:
+    """When the last job failed and was restarted, in epoch s, and the first line of why, oldest
+    first; None where Flink cannot say."""
     with suppress(FlinkError, LookupError, TypeError, ValueError):
         jobs = cluster.rest.get("/jobs/overview")["jobs"]
         last = max(jobs, key=lambda job: job["start-time"])["jid"]
         entries = cluster.rest.get(f"/jobs/{last}/exceptions")["exceptionHistory"]["entries"]
-        first = str(entries[-1]["stacktrace"]).partition("\n")[0] if entries else None
-        return len(entries), first
-    return None, None
+        return sorted(
+            (float(x["timestamp"]) / 1000, str(x["stacktrace"]).partition("\n")[0]) for x in entries
+        )
+    return None
 
 
 @contextmanager

@@ -22,12 +22,13 @@ _AFTER_MS = 5000.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """One fault in one surge.
+    """One fault in one surge of a job.
 
     Attributes:
+        job: several faults of a job share its `lost` to `out_of_order`.
         lost, duplicated, wrong, out_of_order: None where the job did not come to its end.
-        normal_ms: from the fault until no batch was late any more; infinite: the last ones were,
-            None: nothing came after it.
+        normal_ms: from the fault until no batch was late any more, before the next fault of the
+            job; infinite: the last ones were, None: nothing came after it.
         worst_ms: the highest latency of what came after it.
         share_before, share_least, share_after: that was directed, before the fault, the least from
             then on, and the most after it was over.
@@ -36,6 +37,7 @@ class Outcome:
             they could.
     """
 
+    job: str
     fault: str
     part: str
     done: str
@@ -66,29 +68,38 @@ def outcomes(e: Evidence) -> list[Outcome]:
         kind: dict(list(e.frames[kind].groupby("surge", sort=False))) for kind in kinds
     }
     none = {kind: e.frames[kind].iloc[:0] for kind in kinds}
-    return [
-        _outcome(fault, {kind: by[kind].get(fault["surge"], none[kind]) for kind in kinds})
-        for _, fault in e.frames["fault"].iterrows()
-    ]
+    faults = e.frames["fault"]
+    starts_ms = {surge: sorted(of.dropna()) for surge, of in faults.groupby("surge")["from_ms"]}
+    found = []
+    for _, fault in faults.iterrows():
+        later_ms = [x for x in starts_ms[fault["surge"]] if x > fault["from_ms"]]
+        of = {kind: by[kind].get(fault["surge"], none[kind]) for kind in kinds}
+        found.append(_outcome(fault, of, min(later_ms, default=np.inf)))
+    return found
 
 
-def _outcome(fault: pd.Series[Any], of: dict[str, pd.DataFrame]) -> Outcome:
+def _outcome(fault: pd.Series[Any], of: dict[str, pd.DataFrame], end_ms: float) -> Outcome:
+    """Args:
+    end_ms: when the job's next fault broke.
+    """
     surge = of["surge"].iloc[0]
     ledger: Any = of["ledger"].iloc[0] if len(of["ledger"]) else None
     broken = pd.notna(fault["from_ms"])
     from_ms = float(fault["from_ms"]) if broken else np.inf
     until_ms = float(fault["until_ms"]) if pd.notna(fault["until_ms"]) else np.inf
-    normal_ms, worst_ms = _normal(of["batch"], from_ms)
-    calls = of["invocation"]
+    batches, calls, decisions = of["batch"], of["invocation"], of["decision"]
+    normal_ms, worst_ms = _normal(batches[batches["due_last_ms"] < end_ms], from_ms)
+    calls = calls[calls["sent_ms"] < end_ms]
     bad = calls[(calls["outcome"] != "answered") & (calls["sent_ms"] + _AFTER_MS >= from_ms)]
     reasons = bad["failure"].where(bad["outcome"] == "failed", "late").fillna("unknown")
     deaf = calls["sent_ms"].between(from_ms + _LEASE_MS, until_ms)
-    before, least, after = _shares(of["decision"], from_ms, until_ms)
+    before, least, after = _shares(decisions[decisions["at_ms"] < end_ms], from_ms, until_ms)
 
     def counted(name: str) -> int | None:
         return None if ledger is None else int(ledger[name])
 
     return Outcome(
+        job=str(fault["surge"]),
         fault=str(fault["fault"]),
         part=str(fault["part"]),
         done=str(fault["done"]),

@@ -54,7 +54,8 @@ def _name(first: Outcome) -> str:
 def _row(of: Sequence[Outcome]) -> list[str]:
     first, broken = of[0], [x for x in of if x.broken]
     ledgers = [x for x in broken if x.lost is not None]
-    sums = [sum(getattr(x, name) for x in ledgers) for name in ("lost", "duplicated", "wrong")]
+    jobs = {x.job: x for x in ledgers}.values()
+    sums = [sum(getattr(x, name) for x in jobs) for name in ("lost", "duplicated", "wrong")]
     normal = [x.normal_ms for x in ledgers if x.normal_ms is not None]
     failed: Counter[str] = Counter()
     for x in broken:
@@ -68,7 +69,7 @@ def _row(of: Sequence[Outcome]) -> list[str]:
         f"{first.fault}: {first.done}",
         str(len(broken)) if len(broken) == len(of) else f"{len(broken)} of {len(of)}",
         " / ".join(map(count, sums)) if ledgers else ABSENT,
-        *([_order(ledgers)] if first.ordered else []),
+        *([_order(list(jobs))] if first.ordered else []),
         over(normal, _until),
         over(restarts, count),
         ", ".join(f"{n} {reason}" for reason, n in failed.most_common(3)) or "none",
@@ -87,7 +88,8 @@ def _order(ledgers: Sequence[Outcome]) -> str:
 def _note(found: Sequence[Outcome]) -> str:
     """What a reader has to know, and every surge that did not end as it should."""
     said = [
-        "One surge a fault and repetition, to twice what the worker can do; broken while batches "
+        f"{len(found)} faults in {len({x.job for x in found})} jobs, each in a surge of its own to "
+        "twice what the worker can do; broken while batches "
         f"are offloaded. Normal again: from the fault until no batch is later than {time(LATE_MS)} "
         "any more; the first row says what that is without a fault. Median (lowest–highest). The "
         "cluster finds out about a dead process in 5 s, and is made highly available by a "
@@ -99,7 +101,7 @@ def _note(found: Sequence[Outcome]) -> str:
             f"Calls sent by subtasks that had not heard their controller for 2.5 s: {sum(outlived)}"
             f" in {len(outlived)} surges."
         )
-    for x in found:
+    for x in {(x.job, x.ok, x.broken): x for x in found}.values():
         if not x.ok or not x.broken:
             what = "not broken" if not x.broken else "failed"
             said.append(f"{x.fault} {what}: {(x.error or 'no reason').splitlines()[0][:200]}.")
