@@ -270,8 +270,8 @@ def capacity(e: Evidence) -> Table | None:
         ["run", "work", "worker", "before, sentences/s", "after", "drift"],
         rows,
         frame.drop(columns="windows_per_s"),
-        "Measured on the saturated job, warm-up left out; median of the steady windows, with its "
-        "interval where there is one.",
+        "Measured on the saturated job, warm-up left out: what its steady windows let through "
+        "together, with the least and the most of them.",
     )
 
 
