@@ -254,6 +254,13 @@ def _pool(group: list[Frames]) -> Frames:
     if len(group) == 1:
         return group[0]
     return {
-        kind: pd.concat([f[kind] for f in group if len(f[kind])] or [frame], ignore_index=True)
+        kind: _together([f[kind] for f in group if len(f[kind])] or [frame])
         for kind, frame in group[0].items()
     }
+
+
+def _together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One frame of several with the same columns. What one of them has nothing in says nothing of a
+    column's type."""
+    told = [f.dropna(axis="columns", how="all") for f in frames]
+    return pd.concat(told, ignore_index=True).reindex(columns=frames[0].columns)

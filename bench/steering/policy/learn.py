@@ -13,7 +13,7 @@ from bench.steering.policy.model import Profile, Sample
 # texts that get longer, are followed.
 _WINDOW_BUSY_S, _WINDOWS = 1.0, 7
 # The first are shorter, so that something is known soon, and the first of a surge is two polls.
-_FIRST_BUSY_S, _FIRST_WINDOWS, _FIRST_FULL_S = 0.5, 2, 0.4
+_FIRST_BUSY_S, _FIRST_WINDOWS, _FIRST_FULL_S = 0.5, 2, 0.35
 # A JVM that has just started says nothing about a warm one.
 _COLD_WINDOWS = 1
 _WINDOWS_TO_KNOW = 2
