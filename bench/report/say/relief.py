@@ -41,7 +41,7 @@ def cell(a: Arm, measure: str, form: Callable[[float | None], str] = number) -> 
 
 def surge(setting: Setting, name: str = "surge") -> Table:
     """Latency in the surge and its parts: one column for no offload, one for each language."""
-    arms = [a for a in setting.typical if a.method in ("none", "operator")] or list(setting.arms)
+    arms = _columns(setting)
     rows: list[list[str]] = []
 
     def row(label: str, text: Callable[[Arm], str]) -> None:
@@ -89,9 +89,15 @@ def surge(setting: Setting, name: str = "surge") -> Table:
     )
 
 
+def _columns(setting: Setting) -> list[Arm]:
+    """No offload, and one arm a language."""
+    shown = [a for a in setting.typical if a.method in ("none", "operator")]
+    return shown or list(setting.arms)
+
+
 def methods(setting: Setting) -> Table | None:
-    """Every method under the same load, one a row; None if there is nothing but offloading."""
-    if {a.method for a in setting.arms} <= {"none", "operator"}:
+    """Every way under the same load, one a row; None if all of them are columns of `surge`."""
+    if len(_columns(setting)) == len(setting.arms):
         return None
     columns: dict[str, Callable[[Arm], str]] = {
         "surges": lambda a: str(len(a.surges)),
