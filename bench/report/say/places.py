@@ -81,7 +81,8 @@ def _measures(e: Evidence) -> dict[str, pd.DataFrame]:
                 and not arm.is_ordered
             }
             if columns:
-                found[f"p99 in the surge, environments {state}"] = pd.concat(columns, axis=1)
+                surge = f"p99 in a surge of {setting.conditions.duration_s:g} s"
+                found[f"{surge}, environments {state}"] = pd.concat(columns, axis=1)
     return found
 
 
