@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -147,18 +148,16 @@ def test_bisection_closes_in_on_a_capacity_nobody_told(
         for kind, fields in served(surge, 1150.0):
             run.write(kind, **fields)
 
-    class NoCluster:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
-        def __enter__(self) -> None: ...
-        def __exit__(self, *_: Any) -> None: ...
+    @contextmanager
+    def nowhere(*_: Any, **__: Any) -> Iterator[tuple[None, None]]:
+        yield None, None
 
     def calibrated(*_: Any) -> Capacity:
         return Capacity(1000.0, 900.0, 1100.0)
 
     monkeypatch.setattr("bench.experiments.drive.drive", drive)
     monkeypatch.setattr("bench.experiments.calibrate.measure", calibrated)
-    monkeypatch.setattr(experiment, "Cluster", NoCluster)
-    monkeypatch.setattr(experiment, "Worker", NoCluster)
+    monkeypatch.setattr(experiment, "on_flink", nowhere)
     with Run("breakpoint", results=tmp_path) as run:
         plan = experiment.Plan(first=0.2, bisections=4)
         kept, broke = experiment.measure(run, plan, worker_cpu=0.4)
