@@ -33,7 +33,7 @@ from bench.facts.records import Run
 from bench.lambdas.target import Target, local_service
 from bench.steering.policy import Profile
 from flink_job import clock
-from flink_job.load.shapes import Shape, Trace
+from flink_job.load.shapes import Trace
 from flink_job.settings import JobSettings
 
 # Half of what the worker can do, and twice that for so long, with so much calm in between.
@@ -415,7 +415,7 @@ def plan(
             repetition = sum(x.fault is fault for x in planned) + 1
             job = replace(
                 like,
-                shape=str(_surges(starts_s, surge_s)),
+                shape=str(load(_BASE, [(x, surge_s, _BASE * _FACTOR) for x in starts_s], end_s)),
                 length_s=end_s + _TAIL_S,
                 calm_from_s=end_s,
                 repetition=repetition,
@@ -425,14 +425,14 @@ def plan(
     return planned
 
 
-def _surges(starts_s: Sequence[float], surge_s: float) -> Shape:
-    """Calm, but for `surge_s` from each of `starts_s` on, all of them whole seconds."""
-    peak, end_s = _BASE * _FACTOR, starts_s[-1] + surge_s
-    rates = (
-        peak if any(start_s <= t < start_s + surge_s for start_s in starts_s) else _BASE
-        for t in range(round(end_s))
-    )
-    return Trace(tuple(rates), 1.0, _BASE)
+def load(calm: float, peaks: Sequence[tuple[float, float, float]], end_s: float) -> Trace:
+    """The rate `calm`, but for each of `peaks`: from a second on, for so many, another rate. Whole
+    seconds, until `end_s`; calm after that."""
+    rates = [calm] * round(end_s)
+    for start_s, length_s, rate in peaks:
+        first, last = round(start_s), round(start_s + length_s)
+        rates[first:last] = [rate] * (last - first)
+    return Trace(tuple(rates), 1.0, calm)
 
 
 def measure(

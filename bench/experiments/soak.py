@@ -76,10 +76,7 @@ def plan(minutes: float, languages: Sequence[str], with_faults: bool, seed: int)
 
 def shape(spells: Sequence[Spell], minutes: float) -> Trace:
     """The load of all spells, a rate a second, in multiples of the capacity."""
-    rates = [_CALM] * round(minutes * 60)
-    for spell in spells:
-        rates[spell.start_s : spell.start_s + spell.length_s] = [spell.rate] * spell.length_s
-    return Trace(tuple(rates), 1.0, _CALM)
+    return faults.load(_CALM, [(x.start_s, x.length_s, x.rate) for x in spells], minutes * 60)
 
 
 def measure(
