@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench.cluster.flink import ADAPTIVE, Cluster, FlinkError, wait_until
+from bench.cluster.metrics import JobMonitor
 from bench.experiments.drive import submit
 from bench.facts import ledger
 from bench.lambdas.target import Target
@@ -201,19 +202,33 @@ def test_a_batch_is_whole_where_two_flatmaps_feed_one_sink(run: Run, cluster: Cl
 def test_what_was_in_flight_in_a_killed_task_manager_comes_out_once(
     run: Run, cluster: Cluster
 ) -> None:
-    job = run("python", length_s=10.0, ordered=True)
+    job = run("python", length_s=20.0, ordered=True)
     job.start(share=0.5)
-    time.sleep(4)
+    monitor = JobMonitor(cluster.rest, job.id, lambda s: 0, job.start_s, 1)
+    before = told(monitor, lambda: clock.now_s() < job.start_s + 4)
 
     (pid,) = cluster.task_managers_of(job.id, "tokenizer")
     os.kill(pid, signal.SIGKILL)
     cluster.add_task_manager(1)  # for those who come after
+    after = told(monitor, lambda: cluster.state(job.id) != "FINISHED")
 
     lines = job.finish()
     cluster.bury()
+    # Flink's question to the killed one was under way, and no other is asked meanwhile.
+    assert before and after
     assert cluster.failure(job.id)
     assert job.ledger.out_of_order == 0
     assert {line["way"] for line in batches(lines)} >= {"offloaded", "local"}
+
+
+def told(monitor: JobMonitor, goes_on: Callable[[], bool]) -> list[dict[str, Any]]:
+    """What Flink tells of a job meanwhile."""
+    samples = []
+    while goes_on():
+        with suppress(FlinkError, LookupError):
+            samples.append(monitor.sample())
+        time.sleep(0.2)
+    return [sample for sample in samples if sample]
 
 
 @pytest.mark.parametrize(

@@ -423,6 +423,9 @@ class Cluster(Jobs):
             # A poll every 250 ms must not read figures that are seconds old; but each time that
             # they are fetched costs every process here.
             "metrics.fetcher.update-interval": 150,
+            # One fetch waits for every TaskManager, and no other begins before it has ended: one
+            # that was killed meanwhile silences all the metrics for so long (10 min by default).
+            "web.timeout": "8 s",
             "web.submit.enable": False,
             "classloader.parent-first-patterns.additional": "pemja.",
             **RESTARTS,

@@ -36,9 +36,11 @@ from flink_job import clock
 from flink_job.load.shapes import Trace
 from flink_job.settings import JobSettings
 
-# Half of what the worker can do, and twice that for so long, with so much calm in between.
+# Half of what the worker can do, and twice that for so long, with so much calm in between: more
+# where the job starts again, which has to catch up before it is broken once more.
 _BASE, _FACTOR = 0.5, 4.0
-_START_S, _SURGE_S, _BETWEEN_S, _TAIL_S, _CALM_S = 3.0, 9.0, 8.0, 20.0, 3.0
+_START_S, _SURGE_S, _TAIL_S, _CALM_S = 3.0, 9.0, 20.0, 3.0
+_BETWEEN_S, _RESTARTED_S = 8.0, 24.0
 # Surges of one job, which takes longer to start than a surge. More, and one that is lost would take
 # too much with it.
 _SURGES = 4
@@ -154,6 +156,7 @@ class Fault:
         deaf: whether the subtasks hear no directive of the controller's meanwhile.
         before: what is done when the schedule starts.
         once: whether it can break but once in a job.
+        between_s: how much calm there is before it breaks again.
     """
 
     name: str
@@ -163,6 +166,7 @@ class Fault:
     deaf: bool = False
     before: Do | None = None
     once: bool = False
+    between_s: float = _BETWEEN_S
 
 
 def _nothing(scene: Scene) -> None:
@@ -317,15 +321,16 @@ _EVER_S = 120.0
 FAULTS = (
     Fault("nothing", "—", "nothing: what is usual", _nothing),
     Fault("tokenizer-killed", "Flink", "TaskManager of the tokenizer killed, another started",
-          _killed("tokenizer")),
+          _killed("tokenizer"), between_s=_RESTARTED_S),
     Fault("source-killed", "Flink", "TaskManager of source and sink killed, another started",
-          _killed("source")),
+          _killed("source"), between_s=_RESTARTED_S),
     Fault("frozen", "Flink", f"tokenizer's TaskManager frozen for {_FROZEN_S:.0f} s and let go",
-          _frozen),
+          _frozen, between_s=_RESTARTED_S),
     Fault("jobmanager-killed", "Flink", "JobManager killed, another started (ZooKeeper knows)",
-          _job_manager_killed),
+          _job_manager_killed, between_s=_RESTARTED_S),
     Fault("checkpoint-fails", "Flink", f"checkpoints cannot be written {_FOR}", _checkpoint_fails),
-    Fault("disk-full", "Flink", f"the sink's disk full {_FOR}", _disk_full),
+    Fault("disk-full", "Flink", f"the sink's disk full {_FOR}", _disk_full,
+          between_s=_RESTARTED_S),
     Fault("rescale-up", "Flink", "one slot more, tokenizer rescaled from 1 to 2", _rescaled_up,
           once=True),
     Fault("rescale-down", "Flink", "tokenizer rescaled from 2 to 1", _rescaled_down,
@@ -410,7 +415,7 @@ def plan(
         for fault in rng.sample(chosen, len(chosen)):
             surges = 1 if fault.once else min(_SURGES, left[fault])
             left[fault] -= surges
-            starts_s = tuple(_START_S + i * (surge_s + _BETWEEN_S) for i in range(surges))
+            starts_s = tuple(_START_S + i * (surge_s + fault.between_s) for i in range(surges))
             end_s = starts_s[-1] + surge_s
             repetition = sum(x.fault is fault for x in planned) + 1
             job = replace(
