@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bench.lambdas import control
 from bench.lambdas.control import MemoryRefused, TargetError
 from bench.lambdas.local import runtimes
-from bench.lambdas.local.template import TOKENIZERS, WITH_EMPTIES, TemplateError, read
+from bench.lambdas.local.template import TOKENIZERS, Function
 from bench.lambdas.spending import Expected, Spending
 
 __all__ = ["AWS", "LANGUAGES", "MemoryRefused", "Target", "TargetError"]
@@ -112,16 +112,10 @@ def open_target(
         with memory_kept(target, [*target.functions.values(), *target.empties.values()]):
             yield target
         return
-    try:
-        declared = read(TOKENIZERS, WITH_EMPTIES)
-    except TemplateError as error:
-        raise TargetError(str(error)) from error
-    functions, empties = (
-        {x.language: x.name for x in declared if x.name.endswith(kind) and not x.obstacle}
-        for kind in ("Tokenizer", "Empty")
-    )
-    second = {language: f"{functions[language]}Again" for language in aliases}
-    options = [f"--alias={name}={functions[language]}" for language, name in second.items()]
+    if not TOKENIZERS.exists():
+        raise TargetError(f"{TOKENIZERS} is missing; bring it with: make setup")
+    second = {language: f"{language.title()}TokenizerAgain" for language in aliases}
+    options = [f"--alias={new}={new.removesuffix('Again')}" for new in second.values()]
     if memory_mb:
         options.append(f"--memory={memory_mb}")
     if max_concurrency:
@@ -132,6 +126,11 @@ def open_target(
         options.append(f"--listen={listen}")
     with local_service(*options) as url:
         status = _status(url)
+        served = [Function.of(x) for x in status["functions"]]
+        functions, empties = (
+            {x.language: x.name for x in served if x.name.endswith(kind) and not x.obstacle}
+            for kind in ("Tokenizer", "Empty")
+        )
         yield Target(
             label=f"local process, as on {as_on.upper()} (emulated)" if as_on else "local process",
             endpoint_url=url,
@@ -141,7 +140,7 @@ def open_target(
             empties=empties,
             aliases=second,
             cpu_share_enforced=status["cpu_share_enforced"],
-            versions=runtimes.told_versions(declared),
+            versions=runtimes.told_versions(served),
         )
 
 

@@ -153,6 +153,7 @@ class LambdaApi:
                 pool.function.runtime: runtimes.version(pool.function.language)
                 for pool in self._service.pools.values()
             },
+            "functions": [pool.function.told() for pool in self._service.pools.values()],
             "max_concurrency": self._service.max_concurrency,
             "events": len(self._service.events),
             **self._service.usage(),

@@ -62,9 +62,15 @@ def serve(
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        ours = read(TOKENIZERS, WITH_EMPTIES) if emulation and TOKENIZERS.exists() else []
-        empties = [x for x in ours if x.name.endswith("Empty") and not x.obstacle]
+        empties = _empties(functions)
+        if emulation and not empties and TOKENIZERS.exists():
+            empties = _empties(read(TOKENIZERS, WITH_EMPTIES))
         runner.run(_serve(service, empties, port, with_parent, say, listen))
+
+
+def _empties(functions: Sequence[Function]) -> list[Function]:
+    """The handlers that do nothing and can run here."""
+    return [x for x in functions if x.name.endswith("Empty") and not x.obstacle]
 
 
 async def _serve(

@@ -53,6 +53,15 @@ class Function:
         """python, java or node; empty where there is no runtime here."""
         return LANGUAGES.get(self.runtime.rstrip("0123456789.x"), "")
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Function:
+        """From what `told` made of it."""
+        return cls(**{**told, "task_root": Path(told["task_root"])})
+
+    def told(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return {**vars(self), "task_root": str(self.task_root)}
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -64,13 +73,11 @@ class Contents:
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Contents:
         """From what `told` made of it."""
-        functions = [{**x, "task_root": Path(x["task_root"])} for x in told["functions"]]
-        return cls(told["parameters"], [Function(**x) for x in functions])
+        return cls(told["parameters"], [Function.of(x) for x in told["functions"]])
 
     def told(self) -> dict[str, Any]:
         """The same, for JSON."""
-        functions = [{**vars(x), "task_root": str(x.task_root)} for x in self.functions]
-        return {"parameters": self.parameters, "functions": functions}
+        return {"parameters": self.parameters, "functions": [x.told() for x in self.functions]}
 
 
 def read_all(
