@@ -1,4 +1,5 @@
-"""The control protocol against input that nobody would send: it ends as a refusal, no more."""
+"""The control protocol: input that nobody would send ends as a refusal, and a decision ends with
+who made it."""
 
 from __future__ import annotations
 
@@ -6,14 +7,14 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from bench.steering import controller as controllers
 from bench.steering.controller import Controller
-from flink_job.offload.control import LEASE_S, Directive
+from flink_job.offload.control import LEASE_S, Control, Directive
 
 ODD: list[Any] = [
     *(None, True, False, -1, 0, 7, 1.5, -0.0, 1e308, 10**400, float("inf"), float("nan")),
@@ -185,8 +186,32 @@ def test_strangers_who_wait_do_not_keep_subtasks_out_for_good(
             stranger.close()
 
 
-def eventually_connected(controller: Controller, expected: set[tuple[str, int]]) -> None:
-    give_up_s = time.monotonic() + LEASE_S
-    while controller.connected() != expected and time.monotonic() < give_up_s:
+@pytest.mark.parametrize(
+    ("then", "within_s"), [("leaves", 0.5), ("goes mad", 0.5), ("freezes", LEASE_S + 0.5)]
+)
+def test_a_decision_does_not_outlive_its_controller(then: str, within_s: float) -> None:
+    decided = Directive(number=1, share=0.7, in_flight=8, job={"start_at_s": 1.0})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        control = Control(f"127.0.0.1:{listening.getsockname()[1]}", "secret", "tokenizer", 0)
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(decided.to_line())
+            eventually(lambda: control.directive == decided, 2)
+            if then == "leaves":
+                connection.shutdown(socket.SHUT_RDWR)
+            elif then == "goes mad":
+                connection.sendall(b'{"number": 2, "share": 12.5}\n')
+            eventually(lambda: control.directive.share == 0, within_s)
+            assert control.directive == Directive(job=decided.job)
+            control.close()
+
+
+def eventually(is_so: Callable[[], bool], within_s: float) -> None:
+    give_up_s = time.monotonic() + within_s
+    while not is_so() and time.monotonic() < give_up_s:
         time.sleep(0.01)
-    assert controller.connected() == expected
+    assert is_so()
+
+
+def eventually_connected(controller: Controller, expected: set[tuple[str, int]]) -> None:
+    eventually(lambda: controller.connected() == expected, LEASE_S)

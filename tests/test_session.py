@@ -192,6 +192,7 @@ def test_no_archive_or_one_of_other_packages_is_said(tmp_path: Path) -> None:
         shipping.require(archive)
 
 
+@pytest.mark.proof
 def test_what_is_shipped_runs_where_it_is_unpacked(tmp_path: Path) -> None:
     archive = shipping.make(tmp_path / "python.zip")
     assert shipping.require(archive) == archive

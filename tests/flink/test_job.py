@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.cluster.flink import ADAPTIVE, Cluster, FlinkError, wait_until
+from bench.cluster.flink import Cluster, FlinkError, wait_until
 from bench.cluster.metrics import JobMonitor
 from bench.experiments.drive import submit
 from bench.facts import ledger
@@ -32,17 +32,6 @@ PARTS = (
     *("filling", "queueing", "call_wait", "shipping", "network", "placement", "bring_up"),
     *("computing", "sending"),
 )
-# That a TaskManager is gone shows when two heartbeats in turn cannot be sent.
-NOTICE_SOON = {"heartbeat.timeout": "10 s", "heartbeat.interval": "1 s"}
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    # A space in its name, which Flink's scripts would split options at.
-    folder = tmp_path_factory.mktemp("flink of ours")
-    settings = {**ADAPTIVE, **NOTICE_SOON}
-    with Cluster(folder, task_managers=4, slots=1, settings=settings) as cluster:
-        yield cluster
 
 
 class Job:
@@ -283,6 +272,7 @@ def test_a_cancelled_job_is_gone_at_once(when: str, run: Run, cluster: Cluster) 
     assert at_ms["CANCELED"] - at_ms["CANCELLING"] <= 1000
 
 
+@pytest.mark.proof
 def test_a_decision_does_not_outlive_its_controller(
     cluster: Cluster, target: Target, tmp_path: Path
 ) -> None:

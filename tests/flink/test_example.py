@@ -16,8 +16,7 @@ from examples.function.orders import parse
 from examples.parse_orders import BATCHES, LINES
 from tests.proofs import proof
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-NOTICE_SOON = {"heartbeat.timeout": "10 s", "heartbeat.interval": "2 s"}
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_an_order_is_its_id_its_customer_and_its_total() -> None:
@@ -29,13 +28,11 @@ def test_an_order_is_its_id_its_customer_and_its_total() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, *proof(True)])
 def test_every_order_comes_out_once_also_where_the_task_manager_is_killed(
-    killed: bool, tmp_path: Path
+    killed: bool, cluster: Cluster, tmp_path: Path
 ) -> None:
     output = tmp_path / "orders"
-    with (
-        local_service(f"--template={EXAMPLES / 'template.yaml'}") as endpoint,
-        Cluster(tmp_path / "flink", task_managers=3, slots=1, settings=NOTICE_SOON) as cluster,
-    ):
+    cluster.wait_for_slots(3)
+    with local_service(f"--template={EXAMPLES / 'template.yaml'}") as endpoint:
         job = cluster.submit(
             "examples.parse_orders", "--endpoint", endpoint, "--output", str(output)
         )
@@ -44,7 +41,9 @@ def test_every_order_comes_out_once_also_where_the_task_manager_is_killed(
             time.sleep(4)
             (pid,) = cluster.task_managers_of(job, "orders")
             os.kill(pid, signal.SIGKILL)
+            cluster.add_task_manager(1)
         wait_until(lambda: cluster.state(job) == "FINISHED", 120, "the job to finish")
+        cluster.bury()
         assert bool(cluster.failure(job)) is killed
     files = [f for f in output.rglob("part-*") if not f.name.startswith(".")]
     lines = [line.split() for f in files for line in f.read_text().splitlines()]
