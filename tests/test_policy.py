@@ -131,6 +131,23 @@ def test_the_limit_that_there_really_is_is_learned_from_refused_calls() -> None:
     assert any("calls refused: the limit is" in d.reason for d in course.decisions)
 
 
+def test_calls_that_all_fail_are_left_off_at_once_and_tried_again_soon() -> None:
+    """Every call is refused for 4 s in the midst of a surge; what that did is over soon after."""
+    shape = parse("surge:base=1000,factor=4,start=5,duration=30")
+    world = World(refused_s=(10.0, 14.0))
+    course = simulate(policy("default", SETTINGS), shape, 45, 2000, SETTINGS, Noise(), 3, world)
+    shares = [
+        (sample.at_ms / 1000, decision.share)
+        for sample, decision in zip(course.samples, course.decisions, strict=True)
+    ]
+    during = [share for at_s, share in shares if 11 < at_s < 14]
+    assert during.count(0.0) > 0.5 * len(during)
+    assert min(at_s for at_s, share in shares if at_s > 14 and share > 0.3) < 17
+    refused = [d.reason for d in course.decisions if "failed, were refused" in d.reason]
+    assert refused
+    assert max(latencies_ms(course.made, 22, 35)) < 1000
+
+
 # ------------------------------------------------------------------ is it worth it?
 
 
@@ -345,6 +362,18 @@ def test_without_calls_the_verdict_is_the_same_and_nothing_is_offloaded() -> Non
     decisions = run(replace(KNOWS, max_in_flight=0), flooded(4))
     assert [d.overloaded for d in decisions] == [d.overloaded for d in run(KNOWS, flooded(4))]
     assert all((d.share, d.in_flight) == (0.0, 0) for d in decisions)
+
+
+def test_what_a_blocked_source_wants_is_what_it_wanted_before() -> None:
+    """Let go for a moment, it sends at once what waited: that is no higher rate."""
+    blocked = ([1000.0, 0.0, 0.0, 6000.0] * 4)[1:]
+    samples = [Sample(10_000 + i * 250.0, 4000, 1000, 1, 0, 0, 1.0, 0.0, 0) for i in range(2)]
+    samples += [
+        Sample(10_500 + i * 250.0, emitted, 1000, 0.2, 0, 0.8, 1.0, 0.0, 0)
+        for i, emitted in enumerate(blocked)
+    ]
+    last = run(replace(KNOWS, max_in_flight=0), iter([*calm(40), *samples]))[-1]
+    assert "at least 4,000/s wanted" in last.reason
 
 
 def test_one_bad_poll_is_no_overload() -> None:

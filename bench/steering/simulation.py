@@ -56,6 +56,7 @@ class World:
             and for each of them, with which it does nothing else. CPU for a sentence done here
             follows from the capacity.
         most_calls: in flight; one more is refused (HTTP 429), and its batch done here.
+        refused_s: from when until when every call is.
         cold_s, cold_times: the worker's first seconds, and how many times longer work takes then.
         quota: the CPU that the worker may use, of one; work takes so much longer.
     """
@@ -63,6 +64,7 @@ class World:
     call_cpu_us: float = 300.0
     sentence_cpu_us: float = 2.0
     most_calls: int | None = None
+    refused_s: tuple[float, float] = (0.0, 0.0)
     cold_s: float = 0.0
     cold_times: float = 1.0
     quota: float = 1.0
@@ -198,9 +200,10 @@ class _Job:
         self._taken.append(now)
         batch, directive = self.plan[number], self._directive(now)
         if directive is not None and self._is_to_offload(directive, now):
-            most = self._world.most_calls
+            most, (from_s, to_s) = self._world.most_calls, self._world.refused_s
             self._count(now, "calls", 1 / directive.batches_per_call)
-            if most is None or len(self._in_flight) < most * directive.batches_per_call:
+            fits = most is None or len(self._in_flight) < most * directive.batches_per_call
+            if fits and not from_s <= now < to_s:
                 return self._offloaded(batch, now, directive)
             self._count(now, "throttled", 1)
         world = self._world

@@ -20,13 +20,16 @@ _BLIND_ASK = 4.0
 # A sentence called for must cost so little of one done here. Else the gain is in the noise.
 _WORTH = 0.8
 # What was expected of a share shows after so long. If then less passes than the worker could do
-# alone, or most calls fail, go back; try again later, and each time much later.
-_TIME_TO_SHOW_MS, _NO_LESS_PASSES, _MOST_FAIL = 2000.0, 0.9, 0.5
+# alone, go back; try again later, and each time much later.
+_TIME_TO_SHOW_MS, _NO_LESS_PASSES = 2000.0, 0.9
 # Of a smaller share nothing can be seen in what passes.
 _ENOUGH_TO_SHOW = 0.2
 # What passes says something only while the source waits most of the time.
 _HARD_UP = 0.6
 _REST_MS, _REST_GROWS, _LONGEST_REST_MS = 30_000.0, 2.0, 600_000.0
+# Calls that fail say nothing of what they are worth, and an endpoint may be back at any moment: it
+# is tried soon, with a few calls. What passes while so many of them fail is no sign either.
+_SOON_MS, _LONGEST_SOON_MS, _TOO_FEW_ANSWERED = 1000.0, 8000.0, 0.8
 # With `warms_up`: the load from which environments are started, and the growth they are for.
 _WARM_FROM, _WARM_FOR = 0.85, 2.0
 _RISING = 1.05
@@ -34,11 +37,23 @@ _RISING = 1.05
 
 @dataclass(frozen=True)
 class Rest:
-    """After a retreat: why, until when nothing is offloaded, and how long the next one would be."""
+    """After a retreat: why, until when nothing is offloaded, and how long the next one would be;
+    and the same of one because of calls that fail."""
 
     why: str = ""
     until_ms: float = -math.inf
     next_ms: float = _REST_MS
+    soon_ms: float = _SOON_MS
+
+    def because(self, why: str, at_ms: float) -> Rest:
+        """The rest after a share that did not bring what it should."""
+        longer_ms = min(self.next_ms * _REST_GROWS, _LONGEST_REST_MS)
+        return replace(self, why=why, until_ms=at_ms + self.next_ms, next_ms=longer_ms)
+
+    def while_calls_fail(self, why: str, at_ms: float) -> Rest:
+        """The rest after calls that failed."""
+        longer_ms = min(self.soon_ms * _REST_GROWS, _LONGEST_SOON_MS)
+        return replace(self, why=why, until_ms=at_ms + self.soon_ms, soon_ms=longer_ms)
 
 
 @dataclass(frozen=True)
@@ -167,17 +182,20 @@ class Default(Policy[State]):
         return wanted
 
     def _looked_back(self, state: State, at_ms: float) -> State:
-        """Retreat from a share that does not bring what was expected of it."""
+        """Retreat from calls that fail, and from a share that does not bring what was expected."""
         if state.now.share == 0:
             return state
-        why = self._costs_too_much(state) or self._brings_too_little(state, at_ms)
-        if why is None:
-            return state
-        rest = Rest(
-            why,
-            at_ms + state.rest.next_ms,
-            min(state.rest.next_ms * _REST_GROWS, _LONGEST_REST_MS),
-        )
+        rest, answered = state.rest, state.flights.answered
+        few = answered is not None and answered < _TOO_FEW_ANSWERED
+        if why := state.flights.failing:
+            rest = rest.while_calls_fail(why, at_ms)
+        elif why := self._costs_too_much(state):
+            rest = rest.because(why, at_ms)
+        elif why := self._brings_too_little(state, at_ms):
+            rest = rest.while_calls_fail(why, at_ms) if few else rest.because(why, at_ms)
+        else:
+            soon_ms = rest.soon_ms if few or answered is None else _SOON_MS
+            return replace(state, rest=replace(rest, soon_ms=soon_ms))
         return replace(_stopped(state), rest=rest, learned=state.learned.without_calls())
 
     def _costs_too_much(self, state: State) -> str | None:
@@ -193,13 +211,11 @@ class Default(Policy[State]):
 
     def _brings_too_little(self, state: State, at_ms: float) -> str | None:
         """What has come of the share, if after a while that is less than nothing."""
-        since_ms, flights, signs = state.offloading_since_ms or 0.0, state.flights, state.signs
+        since_ms, signs = state.offloading_since_ms or 0.0, state.signs
         first_answer_ms = 0.0 if self.settings.is_warm else self.settings.profile.cold_start_ms
         if at_ms - since_ms < first_answer_ms + _TIME_TO_SHOW_MS:
             return None
-        lost, passes = flights.failed + flights.late, signs.throughput_per_s
-        if flights.calls and lost > _MOST_FAIL * flights.calls:
-            return f"{lost:.0f} of {flights.calls:.0f} calls failed or came too late"
+        passes = signs.throughput_per_s
         little = state.now.share < _ENOUGH_TO_SHOW
         if (
             not little

@@ -99,8 +99,11 @@ def look(before: Signs, sample: Sample, gap_s: float, capacity_per_s: float | No
     demand, held = emitted, 0.0
     if blocked > _HELD_UP:
         # It emits less than it wants to, and nothing at all while it is blocked in the midst of a
-        # batch. What it wanted before is what it wants until it is let go and says otherwise.
+        # batch. What it wanted before is what it wants until it is let go and says otherwise: what
+        # comes at once when there is room again is what it could not send before.
         demand = max(emitted, before.demand_per_s or emitted / (1 - blocked))
+        if before.held > 0:
+            demand = before._demands[-1]
         held = max(0.0, before.held + (demand - emitted) * gap_s)
     elif before.held > 0:
         # Let go, it makes up for it at once.
