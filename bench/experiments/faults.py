@@ -39,8 +39,10 @@ from flink_job.settings import JobSettings
 # Half of what the worker can do, and twice that for so long, with so much calm in between: more
 # where the job starts again, which has to catch up before it is broken once more.
 _BASE, _FACTOR = 0.5, 4.0
-_START_S, _SURGE_S, _TAIL_S, _CALM_S = 3.0, 9.0, 20.0, 3.0
-_BETWEEN_S, _RESTARTED_S = 8.0, 24.0
+_START_S, _SURGE_S, _CALM_S = 3.0, 9.0, 3.0
+_BETWEEN_S, _RESTARTED_S = 8.0, 32.0
+# Time to work off what a restart left waiting; cut when that is done.
+_TAIL_S = 60.0
 # Surges of one job, which takes longer to start than a surge. More, and one that is lost would take
 # too much with it.
 _SURGES = 4
