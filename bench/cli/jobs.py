@@ -56,8 +56,7 @@ def run(
 
     planned = experiment.planned(languages, on.seed)
     cost = partial(money.of_job, planned=planned, sizes=len(experiment.SIZES))
-    slots = max(x.slots for x in planned)
-    with on.job("run", languages, cost, "-".join(languages), where, slots) as (
+    with on.job("run", languages, cost, "-".join(languages), where, planned) as (
         target,
         r,
         on_step,
@@ -263,8 +262,7 @@ def surge(
         )
         planned += surge.plan(like, methods, languages, repetitions, on.seed, pools=warm)
     cost = partial(money.of_job, planned=planned, sizes=1)
-    slots = max(x.slots for x in planned)
-    with on.job("surge", languages, cost, where=where, slots=slots) as (target, r, on_step):
+    with on.job("surge", languages, cost, where=where, planned=planned) as (target, r, on_step):
         if set(methods) & set(CALLING):
             main_job.calls(
                 target, r, languages, on_step, (batch_size,), Work(operator, words_per_sentence)
@@ -284,7 +282,9 @@ def surge(
 
 def _require_theirs(where: Elsewhere | None, methods: tuple[str, ...]) -> None:
     """Raise UsageError where a method changes a cluster that is not ours to be changed."""
-    if where and (ours := [x for x in methods if x in ("scale-out", "scale-out-new", "bigger")]):
+    from bench.experiments.drive import CHANGING
+
+    if where and (ours := [x for x in methods if x in CHANGING]):
         raise click.UsageError(
             f"--method {ours[0]} changes TaskManagers, and those of --flink are not ours"
         )
@@ -454,7 +454,6 @@ def sweep(
         parameter, values, language, repetitions, on.seed, Work(operator, words_per_sentence)
     )
     cost = partial(money.of_job, planned=planned, sizes=len({x.batch_size for x in planned}))
-    slots = max(x.slots for x in planned)
-    with on.job("sweep", [language], cost, parameter, where, slots) as (target, r, on_step):
+    with on.job("sweep", [language], cost, parameter, where, planned) as (target, r, on_step):
         experiment.measure(target, r, planned, worker_cpu, on_step, where)
     show_made(r.folder, "sweep")

@@ -17,6 +17,7 @@ from bench.cli.show import steps
 
 if TYPE_CHECKING:
     from bench.cluster.session import Elsewhere
+    from bench.experiments.drive import Surge
     from bench.facts.records import Run
     from bench.lambdas.spending import Expected
     from bench.lambdas.target import Target
@@ -197,13 +198,14 @@ class On:
         cost: Callable[[Target], Expected] | None = None,
         suffix: str | None = None,
         where: Elsewhere | None = None,
-        slots: int = 2,
+        planned: Sequence[Surge] = (),
     ) -> Iterator[tuple[Target, Run, Callable[[str, float], None]]]:
         """Functions, a run to record to, and whom to tell of each step, for a command that runs
         the job; what it is expected to cost, if anything, is agreed to before.
 
         Args:
-            where: the cluster of others to run on, if it is; it must have so many `slots` free.
+            where: the cluster of others to run on, if it is; it must have the slots free that
+                `planned` takes.
 
         Raises:
             Missing: something that it needs is not there.
@@ -214,7 +216,7 @@ class On:
         from bench.facts.records import Run
 
         doctor.require("javac", *([] if self.stack else doctor.PARTS))
-        ready(where, slots)
+        ready(where, max((x.slots for x in planned), default=2))
         listen = where.listen if where and not self.stack else None
         with (
             self.target(listen) as target,

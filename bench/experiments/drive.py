@@ -47,6 +47,8 @@ _UNRECORDED = (
     "scale_out_as",
 )
 CALLING: tuple[Method, ...] = ("operator", "source", "always")
+# Methods that start, end or enlarge TaskManagers.
+CHANGING: tuple[Method, ...] = ("scale-out", "scale-out-new", "bigger")
 # A surge goes on, calm, for so long after its end, and until nothing has waited for so long.
 _CALM_S, _GONE_S = 8.0, 2.0
 # A job that has not ended so long after its schedule hangs.
