@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -42,8 +43,8 @@ RECORDED = Path(__file__).parents[2] / "tests" / "data" / "recorded"
 README = Path(__file__).parents[2] / "README.md"
 ABSENT_TEXT = "Not in the recorded runs."
 NAMES = (
-    "three", "picture", "answer", "pooled", "methods", "surge", "bursts", "cost-surge", "cost",
-    "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall", "warm-up", "aa", "cpu",
+    "three", "picture", "answer", "pooled", "methods", "ways", "rescaling", "surge", "bursts",
+    "cost-surge", "cost", "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall", "warm-up", "aa", "cpu",
     "capacity", "metrics", "failures", "breakpoint-edge", "breakpoint-steps", "breakpoint-metrics",
     "breakpoint-push", "worth", "subtasks", "places",
     "faults", "faults-ordered", "faults-source", "faults-source-ordered", "soak",
@@ -85,6 +86,10 @@ def made_of(folders: Sequence[Path]) -> tuple[dict[str, str], Plot | None]:
             money.per_surge(setting),
         ]
     found += [next(filter(None, map(relief.methods, settings)), None)]
+    # The languages side by side, and the alternatives to calling any, need not be one setting.
+    scaled = (s for s in settings if any(a.method.startswith("scale-out") for a in s.arms))
+    if (ways := next(scaled, None)) and (table := relief.methods(ways)):
+        found += [replace(table, name="ways"), relief.rescaling(e, ways)]
     found += [relief.bursts(group) for group in surges.bursts(settings)[:1]]
     made = dict.fromkeys(NAMES, ABSENT_TEXT)
     made |= {t.name: f"{t.note}\n\n{t.markdown()}" for t in found if t}
