@@ -14,9 +14,9 @@ _NOTICE_SOON = {"heartbeat.timeout": "10 s", "heartbeat.interval": "1 s"}
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Four TaskManagers of a slot each. Who kills one starts another, and buries the dead."""
+    """Three TaskManagers of a slot each. Who kills one starts another, and buries the dead."""
     # A space in its name, which Flink's scripts would split options at.
     folder = tmp_path_factory.mktemp("flink of ours")
     settings = {**ADAPTIVE, **_NOTICE_SOON}
-    with Cluster(folder, task_managers=4, slots=1, settings=settings) as cluster:
+    with Cluster(folder, task_managers=3, slots=1, settings=settings) as cluster:
         yield cluster

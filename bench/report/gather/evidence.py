@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Evidence:
 
     frames: Frames
 
-    @property
+    @cached_property
     def runs(self) -> list[dict[str, Any]]:
         """The `run` records, oldest first."""
         runs = self.frames["run"].sort_values("run").to_dict("records")

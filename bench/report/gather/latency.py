@@ -144,8 +144,10 @@ def parts(batches: pd.DataFrame, window: tuple[float, float]) -> dict[str, float
 
 def parts_of(batches: pd.DataFrame) -> pd.DataFrame:
     """The parts of each batch, ms, a column each of `PARTS`; never below zero."""
-    found = pd.DataFrame({p: batches[f"{p}_ms"].fillna(0).clip(lower=0) for p in PARTS})
-    found["waiting"] = (found["waiting"] - found[list(WAITS)].sum(axis=1)).clip(lower=0)
+    values = np.nan_to_num(batches[[f"{part}_ms" for part in PARTS]].to_numpy(float)).clip(min=0)
+    found = pd.DataFrame(values, batches.index, list(PARTS))
+    waits = found[list(WAITS)].to_numpy().sum(axis=1)
+    found["waiting"] = (found["waiting"].to_numpy() - waits).clip(min=0)
     return found
 
 

@@ -87,12 +87,12 @@ def write(folders: Sequence[Path], out: Path) -> str:
         NoRuns: there are none.
     """
     groups = load(folders)
-    text = markdown(groups)
+    text, cells = markdown(groups), csv(groups)
     if len(folders) == 2 and (beside := versus.table(*(load([f])[0] for f in folders))):
         text = f"# {groups[0].where}\n\n{beside.section()}\n\n" + "\n".join(
             f"- {line}" for e in groups for line in header(e)
         )
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.md").write_text(text, encoding="utf-8")
-    (out / "compare.csv").write_text(csv(groups), encoding="utf-8")
+    (out / "compare.csv").write_text(cells, encoding="utf-8")
     return text
