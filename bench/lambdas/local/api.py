@@ -245,7 +245,8 @@ class LambdaApi:
         if request.headers.get("x-amz-log-type") == "Tail":
             headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail).decode()
         if result.bring_up_ms is not None:
-            headers["X-Bring-Up-Ms"] = f"{result.bring_up_ms:.3f}"
+            # As precise as the init in the REPORT, which is a part of it.
+            headers["X-Bring-Up-Ms"] = f"{result.bring_up_ms:.2f}"
         if result.placement_ms is not None:
             headers["X-Placement-Ms"] = f"{result.placement_ms:.3f}"
         return Response(HTTPStatus.OK, result.outcome.body, headers)
