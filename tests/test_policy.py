@@ -19,10 +19,11 @@ from bench.steering.policy import POLICIES, Decision, Profile, Sample, Settings,
 from bench.steering.policy.amount import NOTHING, amount, batches_per_call, relief
 from bench.steering.policy.default import Default
 from bench.steering.policy.learn import Learned
+from bench.steering.policy.references import Queue
 from bench.steering.replay import closed
 from bench.steering.replay.closed import CALM, SETTINGS, Figures
 from bench.steering.replay.judge import alarms, detection_ms, p95, to_zero_ms
-from bench.steering.replay.traces import over_ms, read_traces, replay
+from bench.steering.replay.traces import Trace, over_ms, read_traces, replay
 from bench.steering.simulation import Course, Noise, World, latencies_ms, simulate
 from flink_job.load.shapes import Constant, Shape, Sine, Surge, parse
 
@@ -486,13 +487,27 @@ def test_surges_are_seen_in_time_and_nothing_else(paths: list[Path]) -> None:
             assert not alarms(course)
             continue
         assert isinstance(trace.shape, Surge)
+        if trace.method in ("always", "bigger"):  # relieved before it begins
+            continue
         start_ms = trace.shape.start * 1000
-        assert all(at >= start_ms for at in alarms(course))
-        detected_ms.append(detection_ms(course, start_ms))
+        early = [at for at in alarms(course) if at < start_ms]
+        assert not [at for at in early if not is_behind(trace, at)]
+        if not early:
+            detected_ms.append(detection_ms(course, start_ms))
         end_ms = over_ms(trace)
         assert end_ms is None or to_zero_ms(course, end_ms) <= 5000
-    # A second is the aim; of 72 recorded surges five took longer, two of them by 10 ms.
+    # A second is the aim; of 95 recorded surges six took longer, two of them by 10 ms.
     assert p95(detected_ms) <= 1050
+
+
+def is_behind(trace: Trace, at_ms: float) -> bool:
+    """Whether more waits by then than is offered within half a second: a JVM that has just started
+    can be behind in calm."""
+    assert trace.shape is not None
+    queue = Queue()
+    for sample in (x for x in trace.samples if x.at_ms <= at_ms):
+        queue = queue.look(trace.shape, sample)
+    return queue.backlog > 0.5 * trace.shape.rate(at_ms / 1000)
 
 
 def test_a_trace_is_labelled_by_where_it_comes_from() -> None:

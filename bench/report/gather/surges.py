@@ -251,8 +251,11 @@ class Surge:
     def detection_ms(self) -> float | None:
         """From the surge's start to the moment of the first decision that calls the job overloaded;
         infinite if somebody decided and never did; None if nobody decided, the load has no moment
-        at which it starts, or the job was never to be overloaded."""
+        at which it starts, the job was never to be overloaded, or was called so already."""
         if not self.has_edges or self.decisions.empty or self.method in ("always", "bigger"):
+            return None
+        early = self.decisions[self.decisions["at_ms"] < self.window[0]]
+        if len(early) and early["overloaded"].iloc[-1]:
             return None
         seen = self.decisions[
             self.decisions["overloaded"].astype(bool) & (self.decisions["at_ms"] >= self.window[0])
