@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from bench.perf import offload
 from bench.perf.aims import Aim, conclude
+from bench.report.gather.evidence import load
+from bench.report.say import peers
+from tests import synthetic
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,18 @@ def test_pairs_are_run_until_the_interval_is_narrow() -> None:
     shaky = {offload.PLAIN: [100.0] * 8, offload.SWITCHED_OFF: [80.0, 120.0] * 4}
     assert offload.width(offload.ratio(shaky)) > offload.NARROW
     assert offload.width(offload.ratio({offload.PLAIN: [1.0], offload.SWITCHED_OFF: [1.0]})) > 1
+
+
+def test_peers_stand_in_one_table_and_what_is_not_known_is_absent(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = [
+        {"peer": "ours", "cpu_us": 14.8, "per_s": 45e3, "left": 0.9, "state": "RUNNING"},
+        {"peer": "theirs", "cpu_us": None, "per_s": 0.0, "left": None, "state": "FAILED"},
+    ]
+    facts = (("peer", fields) for fields in told)
+    (e,) = load([synthetic.write(tmp_path / "20261122T100000Z-peers", facts)])
+    table = peers.table(e)
+    assert table is not None
+    assert table.rows == [
+        ["ours", "14.8", "45,000", "90%", "running"],
+        ["theirs", "—", "0", "—", "failed"],
+    ]

@@ -307,6 +307,13 @@ SCHEMA: dict[str, dict[str, str]] = {
         "cgroups": "int?",
         "temporary_files": "int?",
     },
+    "peer": {
+        "peer": "str",
+        "cpu_us": "float?",
+        "per_s": "float",
+        "left": "float?",
+        "state": "str",
+    },
     "lambda": {
         "surge": "str",
         "calls": "int",

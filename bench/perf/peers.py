@@ -16,28 +16,25 @@ machine's cores: figures of one run are to be held against each other, and again
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import click
 import orjson
 import psutil
-from tabulate import tabulate
 
 from bench.cluster.flink import Cluster, wait_until
 from bench.experiments.drive import submit
-from bench.facts import machine
-from bench.facts.records import RESULTS
+from bench.facts.records import Run
 from bench.lambdas.target import Target, open_target
 from bench.perf import jvm
+from bench.report.gather.evidence import load
+from bench.report.say import peers
 from bench.steering.controller import Controller
 from flink_job import clock
 from flink_job.load.workloads import workload
@@ -50,7 +47,7 @@ BATCH_SIZE = 100
 CALLS = 8
 WARM_UP_S, WINDOW_S, HANG_S = 30.0, 15.0, 10.0  # the JVM compiles for half a minute
 _LINES = 500
-_OFFERED_PER_S, _LENGTH_S = 30_000, 60.0  # more than is ever done
+_OFFERED_PER_S, _LENGTH_S = 200_000, 60.0  # more than is ever done, nor by the end
 
 
 @dataclass(frozen=True)
@@ -77,26 +74,31 @@ Start = Callable[[Cluster, Target, Path], AbstractContextManager[str]]
 
 def main() -> None:
     jar = jvm.jar()
-    peers: dict[str, Start] = {
+    ways: dict[str, Start] = {
         "ours": _ours(batches_per_call=1),
         "Java AsyncFunction": _java(jar),
         "PyFlink async-io": _pyflink,
         "ours, up to 10 a call": _ours(batches_per_call=10),
     }
-    standings = []
-    with tempfile.TemporaryDirectory() as name, open_target() as target:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        open_target() as target,
+        Run("peers", target=target, languages=[LANGUAGE]) as run,
+    ):
         folder = Path(name)
         _batches(folder).write_bytes(b"\n".join(_ready_batches()))
-        for number, (peer, start) in enumerate(peers.items()):
+        for number, (peer, start) in enumerate(ways.items()):
             # Each has a cluster of its own, or the second would find the JVM of the first warm.
             with (
                 Cluster(folder / f"flink-{number}", task_managers=2, slots=1) as cluster,
                 start(cluster, target, folder) as job,
             ):
-                standings.append(_measure(peer, cluster, job))
-            click.echo(standings[-1], err=True)
-        facts = machine.state(target.versions, target.cpu_share_enforced)
-    _tell(standings, facts)
+                run.write("peer", **asdict(_measure(peer, cluster, job)))
+            click.echo(peer, err=True)
+    (e,) = load([run.folder])
+    if made := peers.table(e):
+        print(made.section())
+    print(f"\nrecords: {run.path}")
 
 
 def _java(jar: Path) -> Start:
@@ -235,28 +237,6 @@ def _one_call_hangs() -> Iterator[None]:
         yield
     finally:
         frozen.resume()
-
-
-def _tell(standings: Sequence[Standing], facts: dict[str, Any]) -> None:
-    headers = ["", "worker CPU, µs a sentence", "sentences/s", "left while a call hangs", "then"]
-    rows = [
-        [x.peer, _told(x.cpu_us, ".1f"), f"{x.per_s:,.0f}", _told(x.left, ".2f"), x.state]
-        for x in standings
-    ]
-    print(
-        f"Saturated, {BATCH_SIZE} sentences a batch, {CALLS} calls in flight, {LANGUAGE} function:"
-    )
-    print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
-    now = datetime.now(UTC)
-    file = RESULTS / f"{now:%Y%m%dT%H%M%SZ}-peers" / "peers.json"
-    file.parent.mkdir(parents=True)
-    told = {"at": now.isoformat(), "machine": facts, "standings": list(map(asdict, standings))}
-    file.write_text(json.dumps(told, indent=2))
-    print(f"\nin {file}")
-
-
-def _told(value: float | None, form: str) -> str:
-    return "—" if value is None else f"{value:{form}}"
 
 
 def _batches(folder: Path) -> Path:

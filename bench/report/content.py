@@ -23,6 +23,7 @@ from bench.report.say import (
     languages,
     metrics,
     money,
+    peers,
     relief,
     soak,
     sweep,
@@ -132,6 +133,7 @@ def content(e: Evidence) -> Content:
             plots=_there(*map(cpu_plots.plot, settings[:1])),
             tables=_there(relief.capacity(e), *map(relief.cpu, settings[:1])),
         ),
+        Part("Peers", tables=_there(peers.table(e))),
         Part("Other surges", tables=others),
         Part(
             "How far to trust this",

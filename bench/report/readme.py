@@ -31,6 +31,7 @@ from bench.report.say import (
     languages,
     metrics,
     money,
+    peers,
     places,
     relief,
     soak,
@@ -47,7 +48,7 @@ NAMES = (
     "cost-surge", "cost", "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall",
     "warm-up", "aa", "cpu", "capacity", "metrics", "failures", "breakpoint-edge",
     "breakpoint-steps", "breakpoint-metrics", "breakpoint-push", "worth", "subtasks", "places",
-    "faults", "faults-ordered", "faults-source", "faults-source-ordered", "soak",
+    "faults", "faults-ordered", "faults-source", "faults-source-ordered", "soak", "peers",
 )  # fmt: skip
 _MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -77,6 +78,7 @@ def made_of(folders: Sequence[Path]) -> tuple[dict[str, str], Plot | None]:
         money.per_million(e),
         money.by_memory(e),
         relief.capacity(e),
+        peers.table(e),
         places.table(groups),
     ]
     for setting in settings[:1]:
