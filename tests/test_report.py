@@ -372,3 +372,19 @@ def test_metrics_are_ranked_by_how_soon_they_show_the_overload(tmp_path: Path) -
     plot = metrics_plots.plot(setting)
     assert plot is not None
     assert "after 0.2 s" in plot.title
+
+
+def test_a_way_that_waits_as_elsewhere_is_told_also_beside_runs_that_call(tmp_path: Path) -> None:
+    """It calls nothing, which pooled with others must not become a language of its own."""
+
+    def scaled() -> synthetic.Records:
+        facts = synthetic.surge(np.random.default_rng(1), "a", "scale-out", None, duration=30)
+        for kind, fields in facts:
+            yield kind, {**fields, "scale_out_as": "reactive"} if kind == "surge" else fields
+
+    calling = synthetic.together(tmp_path, repetitions=2)
+    waiting = synthetic.write(tmp_path / "20261122T100300Z-surge", scaled())
+    (e,) = evidence.load([calling, waiting])
+    told = "\n".join(answer.details(e, surges.settings(surges.surges(e))))
+    assert "*Scale out, free slots, as reactive* (its detection, node and outage emulated)" in told
+    assert "nan" not in told

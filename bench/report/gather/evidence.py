@@ -262,6 +262,11 @@ def _pool(group: list[Frames]) -> Frames:
 
 def _together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One frame of several with the same columns. What one of them has nothing in says nothing of a
-    column's type."""
+    column's type, and stays the None that it was where that is no number."""
     told = [f.dropna(axis="columns", how="all") for f in frames]
-    return pd.concat(told, ignore_index=True).reindex(columns=frames[0].columns)
+    both = pd.concat(told, ignore_index=True).reindex(columns=frames[0].columns)
+    for column in both:
+        absent = any(column not in f for f in told)
+        if absent and frames[0][column].dtype == object:
+            both[column] = both[column].astype(object).where(both[column].notna(), None)
+    return both

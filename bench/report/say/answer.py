@@ -375,15 +375,23 @@ def _in_total(setting: Setting) -> list[str]:
 
 
 def _scaling_out(settings: Sequence[Setting]) -> list[str]:
-    """From which burst length each way of scaling out beats offloading."""
-    found = surges.duels(settings)
-    if not found:
-        return []
+    """From which burst length each way of scaling out beats offloading, and what was seen of those
+    that wait as long as elsewhere."""
     ways: dict[str, list[Duel]] = {}
-    for d in found:
+    for d in surges.duels(settings):
         ways.setdefault(d.way, []).append(d)
     said = [f"*{_upper(way)}*: {_way(mine)}" for way, mine in ways.items()]
-    return [f"**Or scale out?** {'. '.join(said)}."]
+    said += [
+        f"*{_upper(a.label)}, as {s.conditions.scale_out_as}* (its detection, node and outage "
+        f"emulated): p99 {over(a.values('p99_ms'), time)} in a burst of "
+        f"{s.conditions.duration_s:g} s, latency normal again {over(a.values('recovery_ms'), time)}"
+        f" after its start (n = {len(a.surges)})"
+        for s in settings
+        if s.conditions.scale_out_as
+        for a in s.arms
+        if a.method.startswith("scale-out")
+    ]
+    return [f"**Or scale out?** {'. '.join(said)}."] if said else []
 
 
 def _way(mine: Sequence[Duel]) -> str:
