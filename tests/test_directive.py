@@ -172,6 +172,19 @@ def test_a_hello_without_end_is_hung_up_on(controller: Controller) -> None:
         assert heard(connection) == b""
 
 
+def test_what_a_subtask_has_heard_is_known_after_it_has_gone(controller: Controller) -> None:
+    assert controller.heard("tokenizer") == 0
+    number = controller.publish(share=0.5)
+    introduction = json.dumps(hello(controller)).encode() + b"\n"
+    with connect(controller, introduction) as connection:
+        assert Directive.from_line(connection.makefile("rb").readline()).number == number
+        connection.sendall(json.dumps({"applied": number}).encode() + b"\n")
+        eventually(lambda: controller.heard("tokenizer") == number, LEASE_S)
+    eventually_connected(controller, set())
+    controller.publish(share=0.0)
+    assert (controller.heard("tokenizer"), controller.heard("source")) == (number, 0)
+
+
 def test_strangers_who_wait_do_not_keep_subtasks_out_for_good(
     controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

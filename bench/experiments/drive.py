@@ -270,7 +270,7 @@ def drive(
             monitor = JobMonitor(cluster.rest, job, due, start_at_s, settings.max_parallelism)
             relief = _relief(surge, cluster, controller, job, pool)
             watched = _Watched(surge, cluster, worker, controller, job, account)
-            _steer(watched, run, monitor, policy, relief, progress, calm_s)
+            cut = _steer(watched, run, monitor, policy, relief, progress, calm_s)
             if (state := cluster.state(job)) != "FINISHED":
                 raise SurgeFailed(f"{surge.name}: the job is {state}: {cluster.failure(job)}")
         except BaseException:
@@ -304,7 +304,10 @@ def drive(
                     warm_up_calls=calls,
                     warm_up_billed_ms=billed_ms,
                 )
-    until_s = controller.directive.job.get("until_s", math.inf)
+    # Cut short is only what the source heard of.
+    until_s = math.inf
+    if cut is not None and controller.heard("source") >= cut:
+        until_s = controller.directive.job["until_s"]
     return _settle(surge, run, ledger.check(settings, lines, start_s, until_s))
 
 
@@ -389,8 +392,11 @@ def _steer(
     relief: Relief,
     progress: Callable[[float], None],
     calm_s: float,
-) -> None:
+) -> int | None:
     """Poll, decide and act until the job has ended.
+
+    Returns:
+        the number of the directive that cut the schedule short; None: none did.
 
     Raises:
         SurgeFailed: it has not long after its schedule.
@@ -398,7 +404,7 @@ def _steer(
     surge, job, cluster = watched.surge, watched.job, watched.cluster
     state = policy.start() if policy else None
     deadline_s = time.monotonic() + surge.length_s + _OVERTIME_S
-    tail = _Tail(surge, calm_s)
+    tail, cut = _Tail(surge, calm_s), None
     seen_s = time.monotonic()
     # So that polls and surge are in no fixed phase.
     time.sleep(random.Random(f"{surge.seed}/{surge.name}").uniform(0, surge.poll_ms / 1000))
@@ -410,7 +416,7 @@ def _steer(
             )
         try:
             if cluster.state(job) in ("FINISHED", "FAILED", "CANCELED"):
-                return
+                break
             watched.worker.hold(job, surge.worker_cpu)
             watched.account.look()
             measured = monitor.sample()
@@ -426,7 +432,7 @@ def _steer(
         progress(measured["at_ms"] / 1000)
         if (until_s := tail.cut(measured)) is not None:
             said = watched.controller.directive.job
-            watched.controller.publish(job={**said, "until_s": until_s})
+            cut = watched.controller.publish(job={**said, "until_s": until_s})
         if policy is None:
             continue
         state, decision = policy.step(state, Sample.from_record(measured))
@@ -434,6 +440,7 @@ def _steer(
             decision = replace(decision, share=0.0, in_flight=0, warm=0)
         applied_ms = relief.apply(decision)
         run.write("decision", surge=surge.name, **decision_record(measured, decision, applied_ms))
+    return cut
 
 
 class _Tail:

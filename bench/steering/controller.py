@@ -41,6 +41,7 @@ class Controller:
         self._lock = threading.Condition()
         self._connections: dict[socket.socket, tuple[str, int]] = {}
         self._applied: dict[socket.socket, int] = {}
+        self._heard: dict[str, int] = {}
         self._strangers = threading.BoundedSemaphore(_STRANGERS)
         self._closed = threading.Event()
         self.directive = Directive()
@@ -90,6 +91,12 @@ class Controller:
             )
         return (time.monotonic() - started) * 1000 if done else None
 
+    def heard(self, vertex: str) -> int:
+        """The number of the last directive that a subtask of the vertex has had, connected or not;
+        0: none."""
+        with self._lock:
+            return self._heard.get(vertex, 0)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -124,6 +131,7 @@ class Controller:
                 number = _applied(line)
                 with self._lock:
                     self._applied[connection] = number
+                    self._heard[who[0]] = max(number, self._heard.get(who[0], 0))
                     self._lock.notify_all()
         with self._lock:
             self._drop(connection)
