@@ -49,8 +49,11 @@ ADAPTIVE = {
     "web.adaptive-scheduler.rescale-history.size": 20,
 }
 # A TaskManager that was killed is deployed to until its heartbeat is missed: after 50 s, unless
-# Flink is told otherwise. So many attempts are no sign of a broken job.
+# Flink is told otherwise. So many attempts are no sign of a broken job. Nor is a checkpoint that
+# fails: it lets what came out wait for the next. By default it restarts the job, and a restart that
+# finds no place for checkpoints is the job's end.
 RESTARTS = {
+    "execution.checkpointing.tolerable-failed-checkpoints": 10,
     "restart-strategy.type": "fixed-delay",
     "restart-strategy.fixed-delay.attempts": 60,
     "restart-strategy.fixed-delay.delay": "1 s",
