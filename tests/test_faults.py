@@ -147,6 +147,13 @@ def test_the_time_until_normal_ends_with_the_last_batch_that_was_late(tmp_path: 
     assert outcome.outlived is None
 
 
+def test_what_was_not_normal_by_the_end_took_longer_than_was_watched(tmp_path: Path) -> None:
+    facts = [surge_record("a"), ledger("a"), broken("a", "frozen"), decided("a", 4000, 0.5)]
+    facts += [batch_record("a", i, i * 1000, 1500.0 if i > 5 else 60.0) for i in range(20)]
+    (table,) = say_faults.tables(made(tmp_path, facts))
+    assert dict(zip(table.columns, table.rows[0], strict=True))["normal again after"] == "> 15.5 s"
+
+
 def test_faults_of_one_job_are_told_apart_and_its_ledger_counts_once(tmp_path: Path) -> None:
     late = {6000: 1500.0, 16000: 1200.0}
     facts = [surge_record("a"), ledger("a", lost=3)]

@@ -30,6 +30,7 @@ class Outcome:
         normal_ms: from the fault until no batch was late any more, before the next fault of the
             job; infinite: the last ones were, None: nothing came after it.
         worst_ms: the highest latency of what came after it.
+        watched_ms: from the fault until the last of that; None without any.
         share_before, share_least, share_after: that was directed, before the fault, the least from
             then on, and the most after it was over.
         failed: calls that failed or were late, by their reason.
@@ -54,6 +55,7 @@ class Outcome:
     out_of_order: int | None
     normal_ms: float | None
     worst_ms: float | None
+    watched_ms: float | None
     share_before: float | None
     share_least: float | None
     share_after: float | None
@@ -88,7 +90,9 @@ def _outcome(fault: pd.Series[Any], of: dict[str, pd.DataFrame], end_ms: float) 
     from_ms = float(fault["from_ms"]) if broken else np.inf
     until_ms = float(fault["until_ms"]) if pd.notna(fault["until_ms"]) else np.inf
     batches, calls, decisions = of["batch"], of["invocation"], of["decision"]
-    normal_ms, worst_ms = _normal(batches[batches["due_last_ms"] < end_ms], from_ms)
+    batches = batches[batches["due_last_ms"] < end_ms]
+    normal_ms, worst_ms = _normal(batches, from_ms)
+    last_ms = float(batches["sink_ms"].max()) if len(batches) else -np.inf
     calls = calls[calls["sent_ms"] < end_ms]
     bad = calls[(calls["outcome"] != "answered") & (calls["sent_ms"] + _AFTER_MS >= from_ms)]
     reasons = bad["failure"].where(bad["outcome"] == "failed", "late").fillna("unknown")
@@ -116,6 +120,7 @@ def _outcome(fault: pd.Series[Any], of: dict[str, pd.DataFrame], end_ms: float) 
         out_of_order=counted("out_of_order"),
         normal_ms=normal_ms,
         worst_ms=worst_ms,
+        watched_ms=last_ms - from_ms if last_ms > from_ms else None,
         share_before=before,
         share_least=least,
         share_after=after,

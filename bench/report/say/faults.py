@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from math import isinf
 
 import pandas as pd
 
@@ -57,6 +56,7 @@ def _row(of: Sequence[Outcome]) -> list[str]:
     jobs = {x.job: x for x in ledgers}.values()
     sums = [sum(getattr(x, name) for x in jobs) for name in ("lost", "duplicated", "wrong")]
     normal = [x.normal_ms for x in ledgers if x.normal_ms is not None]
+    watched = [x.watched_ms for x in ledgers if x.watched_ms is not None]
     failed: Counter[str] = Counter()
     for x in broken:
         failed.update(x.failed)
@@ -70,15 +70,11 @@ def _row(of: Sequence[Outcome]) -> list[str]:
         str(len(broken)) if len(broken) == len(of) else f"{len(broken)} of {len(of)}",
         " / ".join(map(count, sums)) if ledgers else ABSENT,
         *([_order(list(jobs))] if first.ordered else []),
-        over(normal, _until),
+        over(normal, time, watched),
         over(restarts, count),
         ", ".join(f"{n} {reason}" for reason, n in failed.most_common(3)) or "none",
         " → ".join(over(x, percent) if x else ABSENT for x in shares),
     ]
-
-
-def _until(ms: float | None) -> str:
-    return "not by the end" if ms is not None and isinf(ms) else time(ms)
 
 
 def _order(ledgers: Sequence[Outcome]) -> str:
@@ -91,9 +87,9 @@ def _note(found: Sequence[Outcome]) -> str:
         f"{len(found)} faults in {len({x.job for x in found})} jobs, each in a surge of its own to "
         "twice what the worker can do; broken while batches "
         f"are offloaded. Normal again: from the fault until no batch is later than {time(LATE_MS)} "
-        "any more; the first row says what that is without a fault. Median (lowest–highest). The "
-        "cluster finds out about a dead process in 5 s, and is made highly available by a "
-        "ZooKeeper: without one the job would end with its JobManager."
+        "any more, “>”: not within what was recorded; the first row says what that is without a "
+        "fault. Median (lowest–highest). The cluster finds out about a dead process in 5 s, and is "
+        "made highly available by a ZooKeeper: without one the job would end with its JobManager."
     ]
     outlived = [x.outlived for x in found if x.outlived is not None]
     if outlived:
