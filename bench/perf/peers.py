@@ -29,6 +29,7 @@ import orjson
 import psutil
 
 from bench.cluster.flink import Cluster, wait_until
+from bench.cluster.metrics import fresh
 from bench.experiments.drive import submit
 from bench.facts.records import Run
 from bench.lambdas.target import Target, open_target
@@ -191,7 +192,9 @@ def _tokens(cluster: Cluster, job: str) -> int:
     """Tokens that have reached the sink; with ours a line about each batch is among them, which is
     one in a thousand."""
     vertex = _vertex(cluster, job, "sink")
-    said = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}/metrics?get=0.numRecordsIn")
+    path = f"/jobs/{job}/vertices/{vertex}/metrics?get=0.numRecordsIn"
+    # Flink answers with what it had when it was last asked, which was a window ago.
+    said = fresh(lambda: cluster.rest.get(path))
     return int(said[0]["value"]) if said else 0
 
 
