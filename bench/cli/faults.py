@@ -10,7 +10,7 @@ from bench.cli.options import LANGUAGES, Above0, On, languages_argument, only_ou
 from bench.cli.show import show_tables
 
 # A job takes some 40 s on two cores, most of it its start and the calm after, and another surge of
-# it 17 s: all faults once are 20 minutes, twice would be more than half an hour.
+# it 17 s: all faults once are 23 minutes, twice would be more than half an hour.
 _REPEAT = 1
 
 

@@ -68,13 +68,20 @@ def _row(of: Sequence[Outcome]) -> list[str]:
     return [
         f"{first.fault}: {first.done}",
         str(len(broken)) if len(broken) == len(of) else f"{len(broken)} of {len(of)}",
-        " / ".join(map(count, sums)) if ledgers else ABSENT,
+        _lost(sums, len(ledgers), len(broken)),
         *([_order(list(jobs))] if first.ordered else []),
         over(normal, time, watched),
         over(restarts, count),
         ", ".join(f"{n} {reason}" for reason, n in failed.most_common(3)) or "none",
         " → ".join(over(x, percent) if x else ABSENT for x in shares),
     ]
+
+
+def _lost(sums: Sequence[int], known: int, of: int) -> str:
+    """Lost, twice and wrong; of a job that did not come to its end nothing is known."""
+    if not known:
+        return ABSENT
+    return " / ".join(map(count, sums)) + (f" (known of {known} of {of})" if known < of else "")
 
 
 def _order(ledgers: Sequence[Outcome]) -> str:
