@@ -7,7 +7,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from bench.steering import controller as controllers
 from bench.steering.controller import Controller
 from flink_job.offload.control import LEASE_S, Control, Directive
+from tests.waiting import eventually
 
 ODD: list[Any] = [
     *(None, True, False, -1, 0, 7, 1.5, -0.0, 1e308, 10**400, float("inf"), float("nan")),
@@ -217,13 +218,6 @@ def test_a_decision_does_not_outlive_its_controller(then: str, within_s: float) 
             eventually(lambda: control.directive.share == 0, within_s)
             assert control.directive == Directive(job=decided.job)
             control.close()
-
-
-def eventually(is_so: Callable[[], bool], within_s: float) -> None:
-    give_up_s = time.monotonic() + within_s
-    while not is_so() and time.monotonic() < give_up_s:
-        time.sleep(0.01)
-    assert is_so()
 
 
 def eventually_connected(controller: Controller, expected: set[tuple[str, int]]) -> None:

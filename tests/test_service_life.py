@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,6 +32,7 @@ from bench.lambdas.local.environment import Invocation
 from bench.lambdas.local.template import read
 from flink_job.offload.client import CallFailed, LambdaClient
 from flink_job.offload.endpoint import lambda_api
+from tests.waiting import eventually
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 ROOT = TEMPLATE.parents[2]
@@ -67,13 +68,6 @@ def call(url: str, event: object = None, function: str = "Obedient") -> dict[str
 def status(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=5) as answer:
         return json.load(answer)
-
-
-def eventually(holds: Callable[[], bool], within_s: float = 5) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "did not come about in time"
-        time.sleep(0.02)
 
 
 def runs(process: psutil.Process) -> bool:

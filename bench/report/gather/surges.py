@@ -248,14 +248,18 @@ class Surge:
         }
 
     @property
+    def _early(self) -> pd.DataFrame:
+        """The decisions before the surge began."""
+        return self.decisions[self.decisions["at_ms"] < self.window[0]]
+
+    @property
     def detection_ms(self) -> float | None:
         """From the surge's start to the moment of the first decision that calls the job overloaded;
         infinite if somebody decided and never did; None if nobody decided, the load has no moment
         at which it starts, the job was never to be overloaded, or was called so already."""
         if not self.has_edges or self.decisions.empty or self.method in ("always", "bigger"):
             return None
-        early = self.decisions[self.decisions["at_ms"] < self.window[0]]
-        if len(early) and early["overloaded"].iloc[-1]:
+        if len(self._early) and self._early["overloaded"].iloc[-1]:
             return None
         seen = self.decisions[
             self.decisions["overloaded"].astype(bool) & (self.decisions["at_ms"] >= self.window[0])
@@ -265,8 +269,7 @@ class Surge:
     @property
     def false_alarms(self) -> int:
         """How often, before the surge began, decisions went over to calling the job overloaded."""
-        early = self.decisions[self.decisions["at_ms"] < self.window[0]]
-        said = early["overloaded"].astype(bool).to_numpy()
+        said = self._early["overloaded"].astype(bool).to_numpy()
         return int((said & ~np.concatenate([[False], said[:-1]])).sum()) if len(said) else 0
 
     @property
