@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import orjson
@@ -64,9 +63,9 @@ class Tokenize(Flatmap):
         tokens = answer.get("tokens") if isinstance(answer, dict) else None
         if not isinstance(tokens, list):
             raise ValueError("the answer has no list of tokens")
-        if not all(type(entry) is str for entry in tokens):
+        if not set(map(type, tokens)) <= {str}:
             raise ValueError("an entry of tokens is not a string")
-        if any("\n" in entry for entry in tokens):
+        if "\n" in "".join(tokens):
             raise ValueError("an entry of tokens holds a line break")
         if "id" not in answer:
             raise ValueError("the answer has no id: build or deploy the function anew")
@@ -80,11 +79,12 @@ class Tokenize(Flatmap):
             "number": batch.number,
             "count": batch.size,
             **batch.note._asdict(),
-            **asdict(passage),
+            # Not `asdict`, which copies deeply and takes ten times as long.
+            **vars(passage),
         }
         return ("\n".join((orjson.dumps(header).decode(), *results)),)
 
     def emit_call(self, call: Call) -> Iterable[str]:
-        fields = asdict(call)
-        report = fields.pop("report")
-        return (_CALL + orjson.dumps({"kind": "call", **fields, **report}).decode(),)
+        fields = {"kind": "call", **vars(call), **vars(call.report)}
+        del fields["report"]
+        return (_CALL + orjson.dumps(fields).decode(),)

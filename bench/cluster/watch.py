@@ -19,6 +19,7 @@ from typing import Any
 
 from bench.cluster.flink import FlinkError, Rest
 from bench.cluster.metrics import FETCH_S, GAUGES, TIMES
+from flink_job import clock
 
 _COUNTERS = ("numRecordsIn", "numRecordsOut", *TIMES)
 _GAUGES = tuple(name for name in GAUGES if name not in _COUNTERS)
@@ -234,7 +235,7 @@ class Watch:
         if not new:
             return None
         # TaskManagers answer one after another: those that are late get one renewal's time.
-        now_s = time.time()
+        now_s = clock.now_s()
         since_s = self._new_since_s.setdefault(vertex.id, now_s)
         if len(new) < len(known) and now_s - since_s < self._refresh_s:
             return None

@@ -45,6 +45,7 @@ _UNRECORDED = (
     "worker_cpu",
     "calm_from_s",
     "scale_out_as",
+    "tail_every",
 )
 CALLING: tuple[Method, ...] = ("operator", "source", "always")
 # Methods that start, end or enlarge TaskManagers.
@@ -92,6 +93,7 @@ class Surge:
             is gone; None: it is not cut.
         capacity_per_s: measured, of one local tokenizer subtask, sentences/s.
         worker_cpu: CPUs of each tokenizer's TaskManager; None: the worker's usual quota.
+        tail_every: of so many calls, one asks for the log tail, which parts its time.
         scale_out_as: whose times scaling out takes besides its own; see `relief.ELSEWHERE`.
         operator: what the flatmap does: "words" or "subwords".
         words_per_sentence: mean length of the sentences.
@@ -122,6 +124,7 @@ class Surge:
     calm_from_s: float | None = None
     worker_cpu: float | None = None
     call_timeout_ms: float = 3000.0
+    tail_every: int = 1
     scale_out_as: Place = "here"
     parallelism: int = 1
     max_in_flight: int = 8
@@ -190,6 +193,7 @@ class Surge:
                 control=controller.address,
                 secret=controller.secret,
                 call_timeout_ms=self.call_timeout_ms,
+                tail_every=self.tail_every,
             )
         return JobSettings(
             method=method,  # type: ignore[arg-type]
