@@ -62,9 +62,8 @@ class Clock:
         self.now_s = max(self.now_s, until_s)
 
 
-class Threads:
-    """Stands in for a pool of threads: what is submitted happens `delay_s()` later, in one go;
-    never, if that is None.
+class Later:
+    """What is asked of it happens `delay_s()` later, in one go; never, if that is None.
 
     Attributes:
         most_busy: how much was on its way at once, at most.
@@ -76,17 +75,22 @@ class Threads:
         self._futures: list[Future[Any]] = []
         self.most_busy = 0
 
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def start(self, work: Callable[[], Any]) -> Future[Any]:
+        """The future of what comes of `work`."""
         future: Future[Any] = Future()
+
+        def do() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
         self._futures = [other for other in self._futures if not other.done()] + [future]
         self.most_busy = max(self.most_busy, len(self._futures))
         delay_s = self._delay_s()
         if delay_s is not None:
-            self._clock.at(self._clock.now_s + delay_s, lambda: future.set_result(work(*arguments)))
+            self._clock.at(self._clock.now_s + delay_s, do)
         return future
-
-    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        """What is on its way ends by itself, as with threads that nobody waits for."""
 
 
 class TaskThread:

@@ -48,6 +48,17 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
+@pytest.fixture(autouse=True, params=["waits", "waits for nothing"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever holds of a call that is waited for holds of one that is only started."""
+
+    def started(client: LambdaClient, function: str, event: Any, *, tail: bool = True) -> Answer:
+        return client.start(function, event, tail=tail).result(60)
+
+    if request.param == "waits for nothing":
+        monkeypatch.setattr(LambdaClient, "invoke", started)
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with local_service(f"--template={TEMPLATE}", f"--max-concurrency={LIMIT}") as address:
@@ -510,6 +521,40 @@ def test_an_answer_may_come_in_any_form_of_http(answer: bytes) -> None:
         client = LambdaClient(server.url, None)
         assert [client.invoke("F", {}).value for _ in range(2)] == [[1], [1]]
         assert server.connections == 1
+
+
+def test_starting_a_call_waits_for_nothing_and_its_time_is_bounded() -> None:
+    with faulty(lambda connection: time.sleep(5)) as server:
+        client = LambdaClient(server.url, None, timeout_s=1)
+        for _ in range(2):
+            started = time.monotonic()
+            calls = [client.start("F", {"n": n}) for n in range(20)]
+            assert time.monotonic() - started < 0.5
+            kinds = {str(call.exception(3)).partition(":")[0] for call in calls}
+            assert kinds == {"ReadTimeoutError"}
+            assert time.monotonic() - started < 1.8
+
+
+def test_a_request_that_the_socket_does_not_take_at_once_is_sent_on(url: str) -> None:
+    client = LambdaClient(url, None)
+    events = [{"n": n, "x": "x" * 5_000_000} for n in range(LIMIT)]
+    for _ in range(2):
+        answers = [client.start("Obedient", event) for event in events]
+        assert [call.result(20).value["event"]["n"] for call in answers] == [*range(LIMIT)]
+
+
+def test_calls_that_are_started_are_received_by_one_thread() -> None:
+    with faulty(sends(reply(b"{}"))) as server:
+        client = LambdaClient(server.url, None, connections=4)
+        before = set(threading.enumerate())
+        for _ in range(50):
+            calls = [client.start("F", {}) for _ in range(4)]
+            assert [call.result(5).value for call in calls] == [{}] * 4
+        new = [x for x in threading.enumerate() if x not in before]
+        (receiver,) = (x for x in new if x.name == "receiver")
+        assert sum(x.name.startswith("invoke") for x in new) <= 4
+        client.close()
+        wait_until(lambda: not receiver.is_alive())
 
 
 def test_many_threads_get_each_their_own_answer(url: str) -> None:

@@ -21,7 +21,7 @@ import orjson
 import pytest
 
 from flink_job.load.source import OFFLOADED
-from flink_job.offload import calls, operators
+from flink_job.offload import operators
 from flink_job.offload.batch import Batch
 from flink_job.offload.client import Answer, CallFailed, Report
 from flink_job.offload.control import Directive
@@ -36,7 +36,7 @@ from flink_job.offload.operators import (
 from flink_job.offload.settings import Offloading
 from flink_job.offload.task import Cancelled
 from flink_job.tokenizer import Due, Tokenize
-from tests.flink_contract import NOTHING, Clock, Subtask, TaskThread, Threads, Vertex
+from tests.flink_contract import NOTHING, Clock, Later, Subtask, TaskThread, Vertex
 from tests.proofs import proof
 
 SCENARIOS = 2000
@@ -111,12 +111,21 @@ class Closing:
 class Function(Closing):
     """The client, and the function behind it, in all weathers."""
 
-    def __init__(self, weather: Weather) -> None:
+    cpu_ns = 0
+
+    def __init__(self, weather: Weather, clock: Clock) -> None:
         self._weather = weather
+        self._clock = clock
+        self.later = Later(clock, weather.delay_s)
         self._flatmap = tokenize()
         self._last: dict[str, Any] = {"tokens": [], "id": "none yet"}
 
-    def invoke(self, function: str, event: bytes, *, tail: bool) -> Answer:
+    def start(self, function: str, event: bytes, *, tail: bool) -> Future[Answer]:
+        began_s = self._clock.now_s
+        return self.later.start(lambda: self._invoke(event, began_s))
+
+    def _invoke(self, event: bytes, began_s: float) -> Answer:
+        wall_ms = (self._clock.now_s - began_s) * 1000
         weather = self._weather
         draw = weather.randomness
         asked = json.loads(event)
@@ -124,7 +133,7 @@ class Function(Closing):
         right = {"tokens": self._flatmap.work(asked["sentences"]), "id": asked["id"]}
         other, self._last = self._last, right
         if draw.random() < weather.healthy:
-            return Answer(right, 1.0, weather.report())
+            return Answer(right, wall_ms, weather.report())
         if draw.random() < 0.5:
             kind = draw.choice(
                 [
@@ -132,8 +141,8 @@ class Function(Closing):
                     *("Function.ResponseSizeTooLarge", "RequestEntityTooLargeException"),
                 ]
             )
-            raise CallFailed(kind, "no luck", weather.report())
-        return Answer(self._wrong(right, other), 1.0, weather.report())
+            raise CallFailed(kind, "no luck", weather.report(), wall_ms)
+        return Answer(self._wrong(right, other), wall_ms, weather.report())
 
     def _wrong(self, right: dict[str, Any], other: dict[str, Any]) -> Any:
         tokens = right["tokens"]
@@ -190,9 +199,8 @@ class Scenario:
             return one
 
         monkeypatch.setattr(operators, "Control", lambda *a, **k: opened(Control()))
-        monkeypatch.setattr(operators, "LambdaClient", lambda *a, **k: opened(Function(weather)))
-        self.threads: list[Threads] = []
-        monkeypatch.setattr(calls, "ThreadPoolExecutor", self._threads)
+        monkeypatch.setattr(operators, "LambdaClient", lambda *a, **k: opened(self._function()))
+        self.functions: list[Function] = []
         self.batches = [self._batch(number) for number in range(weather.batches)]
         self.ends = [Batch(weather.batches + lane, 0, b"") for lane in range(weather.lanes)]
         self.share = Share()
@@ -203,9 +211,9 @@ class Scenario:
         sentences = [f"B{number} s{k} " + "x" * (number % 7) for k in range(count)]
         return Batch(number, count, orjson.dumps(sentences), Due(number, 0.0, 0.0, 0.0))
 
-    def _threads(self, most: int, thread_name_prefix: str) -> Threads:
-        self.threads.append(Threads(self.clock, self.weather.delay_s))
-        return self.threads[-1]
+    def _function(self) -> Function:
+        self.functions.append(Function(self.weather, self.clock))
+        return self.functions[-1]
 
     def _build(self) -> None:
         """As `flink_job.job.build` wires them."""
@@ -400,8 +408,10 @@ class Scenario:
         self._check_batches([line for line in came if line["kind"] == "batch"])
         for subtask in self._subtasks():
             self._check_subtask(subtask)
-        for threads in self.threads:
-            assert threads.most_busy <= max(self.weather.in_flights), "too many calls at once"
+        for function in self.functions:
+            assert function.later.most_busy <= max(self.weather.in_flights), (
+                "too many calls at once"
+            )
 
     def _check_batches(self, came: list[dict[str, Any]]) -> None:
         numbers = Counter(line["number"] for line in came)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 
 from flink_job.clock import now_ms
 from flink_job.offload.batch import Batch, Call, Passage, Results
-from flink_job.offload.client import CallFailed, LambdaClient
+from flink_job.offload.client import Answer, CallFailed, LambdaClient
 from flink_job.offload.flatmap import Flatmap
 
-# More calls than this from one process would only queue on its interpreter lock.
+# More calls than this at once bring one process no more throughput.
 MOST_IN_FLIGHT = 64
 
 
@@ -26,20 +26,12 @@ class Landed:
 
 
 @dataclass(frozen=True)
-class _Return:
-    """What a thread that called has to say."""
-
-    results: Results | None
-    returned_at_ms: float
-    cpu_ns: int
-
-
-@dataclass
 class _Flight:
     lane: int
     call: Call
+    id: str
     batches: list[tuple[Batch, Passage]]
-    returned: Future[_Return]
+    answer: Future[Answer]
     left_s: float
 
 
@@ -71,20 +63,25 @@ class Calls:
         self._subtask = subtask
         self._timeout_s = timeout_ms / 1000
         self._tail_every = tail_every
-        self._threads = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="invoke")
         self._number = 0
         # Nobody else's calls, and no earlier attempt's, have the same ids.
         self._id_prefix = secrets.token_hex(4)
         self._flights: dict[int, dict[int, _Flight]] = {}
         self._overdue: dict[int, _Flight] = {}
         self._lost: list[_Flight] = []
-        self.cpu_ns = 0
+        self._told_ns = 0
+
+    def spent_ns(self) -> int:
+        """CPU time that other threads have spent on calls since this was last asked."""
+        spent_ns = self._client.cpu_ns
+        since_ns, self._told_ns = spent_ns - self._told_ns, spent_ns
+        return since_ns
 
     def in_flight(self) -> int:
         """Calls that have not come back, overdue ones included."""
         flights = [f for lane in self._flights.values() for f in lane.values()]
         flights += (*self._overdue.values(), *self._lost)
-        return sum(not flight.returned.done() for flight in flights)
+        return sum(not flight.answer.done() for flight in flights)
 
     def has_flights(self, lane: int) -> bool:
         """Whether batches of `lane` are in flight, or back and not collected."""
@@ -104,8 +101,9 @@ class Calls:
             passage.call, passage.sent_at_ms = call.number, call.sent_at_ms
         id = f"{self._id_prefix}-{call.number}"
         event = self._flatmap.event([batch.payload for batch, _ in batches], id)
-        returned = self._threads.submit(self._invoke, call, id, event)
-        flight = _Flight(lane, call, batches, returned, time.monotonic())
+        tail = call.number % self._tail_every == 0
+        answer = self._client.start(self._function, event, tail=tail)
+        flight = _Flight(lane, call, id, batches, answer, time.monotonic())
         self._flights.setdefault(lane, {})[call.number] = flight
 
     def landed(self, lane: int) -> list[Landed]:
@@ -114,7 +112,7 @@ class Calls:
         overdue_since_s = time.monotonic() - self._timeout_s
         landed = []
         for number, flight in list(flights.items()):
-            if flight.returned.done():
+            if flight.answer.done():
                 landed.append(self._land(flight))
             elif flight.left_s < overdue_since_s:
                 landed.append(self._give_up(flight))
@@ -129,7 +127,7 @@ class Calls:
 
     def came_late(self) -> list[Call]:
         """Take out the calls given up that have ended by now, with what is known of them."""
-        ended = [number for number, f in self._overdue.items() if f.returned.done()]
+        ended = [number for number, f in self._overdue.items() if f.answer.done()]
         return [self._late(self._overdue.pop(number)) for number in ended]
 
     def never_came(self, lane: int) -> list[Call]:
@@ -137,65 +135,52 @@ class Calls:
         numbers = [number for number, f in self._overdue.items() if f.lane == lane]
         lost = [self._overdue.pop(number) for number in numbers]
         self._lost += lost
-        return [_known(flight.call) for flight in lost]
+        return [replace(flight.call, outcome="late") for flight in lost]
 
     def close(self) -> None:
-        """Drop what has not been sent yet and hang up; calls on their way end by themselves."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Hang up; calls on their way end by themselves."""
         self._client.close()
 
-    def _invoke(self, call: Call, id: str, event: bytes) -> _Return:
-        cpu_ns = time.thread_time_ns()
-        results = None
+    def _end(self, flight: _Flight) -> Results | None:
+        """Complete the call of a flight that has ended; its results if it brought any."""
+        call = flight.call
         try:
-            answer = self._client.invoke(
-                self._function, event, tail=call.number % self._tail_every == 0
-            )
-            call.report = answer.report
-            results = self._flatmap.results(answer.value, id)
+            answer = flight.answer.result()
+            call.wall_ms, call.report = answer.wall_ms, answer.report
+            results = self._flatmap.results(answer.value, flight.id)
             if len(results) != call.records:
                 raise ValueError(f"{len(results)} entries for {call.records}")
         except CallFailed as failed:
             call.outcome, call.failure, call.report = "failed", failed.kind, failed.report
-            results = None
+            call.wall_ms = failed.wall_ms
         except Exception as error:
             # Any answer at all must end as a failed call with a reason, never in the operator.
             call.outcome, call.failure = "failed", f"WrongAnswer: {error}"
-            results = None
-        return_ms = now_ms()
-        call.wall_ms = return_ms - call.sent_at_ms
-        return _Return(results, return_ms, time.thread_time_ns() - cpu_ns)
+        else:
+            return results
+        return None
 
     def _land(self, flight: _Flight) -> Landed:
-        returned = flight.returned.result()
-        self.cpu_ns += returned.cpu_ns
-        call = flight.call
-        if returned.results is None:
+        call, all_ = flight.call, self._end(flight)
+        if all_ is None:
             for _, passage in flight.batches:
                 passage.failure = call.failure
             return Landed(call, flight.batches, None)
         results, start = [], 0
         for batch, passage in flight.batches:
-            results.append(returned.results[start : start + batch.size])
+            results.append(all_[start : start + batch.size])
             start += batch.size
-            passage.answered(returned.returned_at_ms, call.report)
+            passage.answered(call.sent_at_ms + (call.wall_ms or 0.0), call.report)
         return Landed(call, flight.batches, results)
 
     def _give_up(self, flight: _Flight) -> Landed:
-        if flight.returned.done():
+        if flight.answer.done():
             return self._land(flight)
         self._overdue[flight.call.number] = flight
         for _, passage in flight.batches:
             passage.failure = "late"
-        return Landed(_known(flight.call), flight.batches, None)
+        return Landed(replace(flight.call, outcome="late"), flight.batches, None)
 
     def _late(self, flight: _Flight) -> Call:
-        self.cpu_ns += flight.returned.result().cpu_ns
-        flight.call.outcome = "late"
-        return flight.call
-
-
-def _known(call: Call) -> Call:
-    """What is known of a late call now: the thread that called writes into its call until it
-    ends."""
-    return Call(**{**vars(call), "outcome": "late"})
+        self._end(flight)
+        return replace(flight.call, outcome="late")

@@ -13,6 +13,7 @@ import math
 import re
 import ssl
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,6 +53,8 @@ class Report:
 
 
 _NOTHING = Report()
+# Why a request had no reply.
+_NO_REPLY = (BotoCoreError, OSError, wire.Unreachable, wire.Closed, wire.NoAnswer)
 _ERRORS = create_parser("rest-json")
 
 # Field of `Report`: its names in the text format and in the JSON format of the log.
@@ -196,6 +199,13 @@ class LambdaClient:
             direct=self._endpoint.local,
         )
         self._prepared: dict[tuple[str, bool], _Prepared] = {}
+        # What may wait: opening a connection, and fetching new credentials.
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="invoke")
+
+    @property
+    def cpu_ns(self) -> int:
+        """CPU time that receiving answers to `start` has taken so far."""
+        return self._wire.cpu_ns
 
     def invoke(self, function: str, event: Any, *, tail: bool = True) -> Answer:
         """Call `function` with `event` and wait for its answer.
@@ -210,29 +220,75 @@ class LambdaClient:
         """
         payload = event if isinstance(event, bytes) else encode(event)
         started_s = time.monotonic()
-        report = _NOTHING
-        value: Any = None
-        failed: tuple[str, str] | None = None
+        outcome: wire.Outcome | BotoCoreError | OSError
         try:
             request = self._request(function, payload, tail)
-            reply = self._wire.exchange(request, started_s + self._timeout_s)
-            report = _report(reply.headers)
-            failed = _failure(reply)
+            outcome = self._wire.exchange(request, started_s + self._timeout_s)
+        except _NO_REPLY as error:
+            outcome = error
+        return self._answer(outcome, started_s)
+
+    def start(self, function: str, event: Any, *, tail: bool = True) -> Future[Answer]:
+        """The same call without waiting for anything. What comes of it, `CallFailed` too, is the
+        future's."""
+        payload = event if isinstance(event, bytes) else encode(event)
+        answer: Future[Answer] = Future()
+        started_s = time.monotonic()
+
+        def end(outcome: wire.Outcome | BotoCoreError | OSError) -> None:
+            try:
+                answer.set_result(self._answer(outcome, started_s))
+            except Exception as error:
+                answer.set_exception(error)
+
+        def send(connection: wire.Connection) -> None:
+            try:
+                request = self._request(function, payload, tail)
+            except _NO_REPLY as error:
+                self._wire.give_back(connection)
+                end(error)
+            else:
+                self._wire.begin(connection, request, started_s + self._timeout_s, end)
+
+        try:
+            connection = self._wire.take()
+            if connection.sock is not None and self._is_prepared(function, tail):
+                send(connection)
+            else:
+                self._threads.submit(send, connection)
+        except (wire.Unreachable, RuntimeError) as error:  # the latter from the threads: closed
+            end(wire.Unreachable(str(error)))
+        return answer
+
+    def close(self) -> None:
+        """Hang up. Calls under way fail with ConnectionClosedError; there can be no more."""
+        self._threads.shutdown(wait=False)
+        self._wire.close()
+
+    def _answer(self, outcome: wire.Outcome | BotoCoreError | OSError, started_s: float) -> Answer:
+        """What came of a call that began at `started_s`. Raises CallFailed."""
+        report = _NOTHING
+        value: Any = None
+        if isinstance(outcome, wire.Reply):
+            report = _report(outcome.headers)
+            failed = _failure(outcome)
             if failed is None:
-                value = decode(reply.body)
-        except (BotoCoreError, OSError, wire.Unreachable, wire.Closed, wire.NoAnswer) as error:
-            failed = self._kind(error), str(error) or type(error).__name__
-        except ValueError as error:
-            failed = "WrongAnswer", f"what came back is not JSON: {error}"
+                try:
+                    value = decode(outcome.body)
+                except ValueError as error:
+                    failed = "WrongAnswer", f"what came back is not JSON: {error}"
+        else:
+            failed = self._kind(outcome), str(outcome) or type(outcome).__name__
         wall_ms = (time.monotonic() - started_s) * 1000
         if failed is not None:
             kind, message = failed
             raise CallFailed(kind, message[:_LONGEST_MESSAGE], report, wall_ms)
         return Answer(value, wall_ms, report)
 
-    def close(self) -> None:
-        """Hang up. Calls under way fail with ConnectionClosedError; there can be no more."""
-        self._wire.close()
+    def _is_prepared(self, function: str, tail: bool) -> bool:
+        """Whether a request needs nothing that would have to be waited for."""
+        made = self._prepared.get((function, tail))
+        return made is not None and made.second == int(time.time())
 
     def _request(self, function: str, payload: bytes, tail: bool) -> bytes:
         """All bytes of a signed request."""

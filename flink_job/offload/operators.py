@@ -408,8 +408,7 @@ class _Offloading(KeyedProcessFunction):  # type: ignore[misc]
             timers.register_processing_time_timer(timers.current_processing_time() + _TIMER_MS)
 
     def _settle(self) -> None:
-        self._counters.settle(self._calls.in_flight(), self._calls.cpu_ns)
-        self._calls.cpu_ns = 0
+        self._counters.settle(self._calls.in_flight(), self._calls.spent_ns())
 
 
 class OffloadingFlatmap(_Offloading):

@@ -1,5 +1,9 @@
 """HTTP to one host: urllib3 opens connections and keeps them, httptools reads what comes back.
 
+A request is exchanged for its reply in one go, or only begun, by a thread that has other things to
+do: then the reply is received by one thread for all that are under way. A thread for each would
+fight that one over the interpreter's lock, some 25 times a call, which cost more than the calls.
+
 urllib3's own way of a request through a connection costs three times what reading and writing the
 socket does, most of it in objects that nobody looks at. So only its pool is used here: opening,
 TLS, proxies, keeping alive.
@@ -7,9 +11,12 @@ TLS, proxies, keeping alive.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +32,10 @@ from urllib3.util.ssl_match_hostname import CertificateError
 LARGEST_REPLY_BYTES = 64 * 2**20
 _CHUNK_BYTES = 64 * 2**10
 _GRACE_S = 0.02
+# How often the receiver looks whether a deadline has passed, and for how long it waits for more.
+_DEADLINES_S, _IDLE_S = 0.05, 5.0
+# What a socket that does not wait says when it would have to.
+_WOULD_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -50,6 +61,11 @@ class Reply:
     status: int
     headers: dict[bytes, bytes]
     body: bytes
+
+
+# What came of a request that was begun.
+Outcome = Reply | Unreachable | TimeoutError | Closed | NoAnswer
+Connection = Any  # urllib3's
 
 
 class Wire:
@@ -91,7 +107,13 @@ class Wire:
         self._tunnel = bool(self.proxy_url) and parts.scheme == "https"
         self._url = url
         self._connect_timeout_s = connect_timeout_s
-        self._busy: set[Any] = set()
+        self._busy: set[Connection] = set()
+        self._receiver = _Receiver(self._done_with)
+
+    @property
+    def cpu_ns(self) -> int:
+        """CPU time that receiving has taken so far."""
+        return self._receiver.cpu_ns
 
     def target(self, path: str) -> str:
         """How a request names a path: a proxy that passes it on wants to know the host, too."""
@@ -108,11 +130,7 @@ class Wire:
             TimeoutError: the deadline passed after the connection had come about.
             Closed, NoAnswer: see there.
         """
-        try:
-            connection: Any = self._pool._get_conn()  # of which `urlopen` is the public user
-        except urllib3.exceptions.ClosedPoolError as error:
-            raise Unreachable("the client is closed") from error
-        self._busy.add(connection)
+        connection = self.take()
         reusable = False
         try:
             if connection.sock is None:
@@ -129,13 +147,56 @@ class Wire:
             reply, reusable = _receive(sock, deadline_s, refused)
             return reply
         finally:
-            self._busy.discard(connection)
-            if not reusable:
-                connection.close()
-            self._pool._put_conn(connection)
+            self._done_with(connection, reusable)
+
+    def take(self) -> Connection:
+        """A connection, for `begin`. Raises Unreachable: the wire is closed."""
+        try:
+            connection = self._pool._get_conn()  # of which `urlopen` is the public user
+        except urllib3.exceptions.ClosedPoolError as error:
+            raise Unreachable("the client is closed") from error
+        self._busy.add(connection)
+        return connection
+
+    def begin(
+        self,
+        connection: Connection,
+        request: bytes,
+        deadline_s: float,
+        on_end: Callable[[Outcome], None],
+    ) -> None:
+        """Send a request over a connection that was taken. This waits only if that is not open yet
+        (`connection.sock` is None): for it to open.
+
+        Args:
+            deadline_s: of `time.monotonic()`; nothing takes more than 70 ms longer.
+            on_end: called once, by another thread or, if nothing could be sent, by this one. It
+                must not wait.
+        """
+        try:
+            if connection.sock is None:
+                self._connect(connection, deadline_s)
+            if connection.sock.gettimeout() != 0:
+                connection.sock.setblocking(False)
+        except (Unreachable, OSError) as error:
+            self._done_with(connection, False)
+            on_end(error if isinstance(error, Unreachable) else Closed(str(error)))
+            return
+        self._receiver.begin(_Exchange(connection, memoryview(request), deadline_s, on_end))
+
+    def give_back(self, connection: Connection) -> None:
+        """Do without a connection that was taken."""
+        self._done_with(connection, connection.sock is not None)
+
+    def _done_with(self, connection: Connection, reusable: bool) -> None:
+        self._busy.discard(connection)
+        if not reusable:
+            connection.close()
+        self._pool._put_conn(connection)
 
     def close(self) -> None:
         """Hang up: connections that are kept are closed, requests under way end with `Closed`."""
+        self._receiver.close()
         self._pool.close()
         self._manager.clear()
         for connection in list(self._busy):
@@ -186,8 +247,34 @@ class _Incoming:
             self.is_whole = True
             self.keeps_alive = self.parser.should_keep_alive()
 
+    def take(self, data: bytes, refused: OSError | None) -> bool:
+        """Take what came, nothing if the other side has hung up; and say whether that was all.
+
+        Args:
+            refused: what kept the request from being sent.
+
+        Raises:
+            Closed, NoAnswer: see there.
+        """
+        if not data:
+            if self._ends_with_the_connection:
+                return True
+            raise Closed(str(refused or "the other side hung up before its answer was whole"))
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise Closed(f"what came is not HTTP: {error}") from error
+        if self.size > LARGEST_REPLY_BYTES:
+            raise NoAnswer(f"the answer is larger than {LARGEST_REPLY_BYTES:,} bytes")
+        return self.is_whole
+
+    def reply(self, refused: OSError | None) -> tuple[Reply, bool]:
+        """What came, and whether the connection can carry another request."""
+        reply = Reply(self.parser.get_status_code(), self.headers, b"".join(self.body))
+        return reply, self.keeps_alive and refused is None
+
     @property
-    def ends_with_the_connection(self) -> bool:
+    def _ends_with_the_connection(self) -> bool:
         return (
             self.head_is_whole
             and b"content-length" not in self.headers
@@ -198,8 +285,7 @@ class _Incoming:
 def _receive(sock: socket.socket, deadline_s: float, refused: OSError | None) -> tuple[Reply, bool]:
     """A whole reply, and whether the connection can carry another request."""
     incoming = _Incoming()
-    parser = incoming.parser
-    while not incoming.is_whole:
+    while True:
         _bound(sock, deadline_s)
         try:
             data = sock.recv(_CHUNK_BYTES)
@@ -207,18 +293,8 @@ def _receive(sock: socket.socket, deadline_s: float, refused: OSError | None) ->
             raise
         except OSError as error:
             raise Closed(str(refused or error)) from error
-        if not data:
-            if incoming.ends_with_the_connection:
-                break
-            raise Closed(str(refused or "the other side hung up before its answer was whole"))
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise Closed(f"what came is not HTTP: {error}") from error
-        if incoming.size > LARGEST_REPLY_BYTES:
-            raise NoAnswer(f"the answer is larger than {LARGEST_REPLY_BYTES:,} bytes")
-    reply = Reply(parser.get_status_code(), incoming.headers, b"".join(incoming.body))
-    return reply, incoming.keeps_alive and refused is None
+        if incoming.take(data, refused):
+            return incoming.reply(refused)
 
 
 def _bound(sock: socket.socket, deadline_s: float) -> None:
@@ -235,3 +311,121 @@ def _left(deadline_s: float) -> float:
     if left_s <= 0:
         raise TimeoutError("timed out")
     return left_s
+
+
+class _Exchange:
+    """A request that was begun."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        unsent: memoryview,
+        deadline_s: float,
+        on_end: Callable[[Outcome], None],
+    ) -> None:
+        self.connection = connection
+        self.socket: socket.socket = connection.sock
+        self.deadline_s = deadline_s
+        self.on_end = on_end
+        self._unsent = unsent
+        self._refused: OSError | None = None
+        self._incoming = _Incoming()
+
+    def send(self) -> bool:
+        """Send on, and say whether there is no more to be sent."""
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+        except _WOULD_WAIT:
+            return False
+        except OSError as error:  # whoever refuses a request may do so before it has it all
+            self._refused, self._unsent = error, self._unsent[:0]
+        return True
+
+    def receive(self) -> tuple[Outcome, bool] | None:
+        """Take what has come: the outcome, and whether the connection can carry another request;
+        None if there is more to come."""
+        try:
+            while True:
+                data = self.socket.recv(_CHUNK_BYTES)
+                if self._incoming.take(data, self._refused):
+                    reply, reusable = self._incoming.reply(self._refused)
+                    return reply, reusable and not self._unsent
+        except _WOULD_WAIT:
+            return None
+        except (Closed, NoAnswer) as error:
+            return error, False
+        except OSError as error:
+            return Closed(str(self._refused or error)), False
+
+
+class _Receiver:
+    """Sends what a socket did not take at once, and receives, in one thread, which there is while
+    there are requests.
+
+    Args:
+        done_with: is given connections back, and whether they can carry another request.
+    """
+
+    def __init__(self, done_with: Callable[[Connection, bool], None]) -> None:
+        self._done_with = done_with
+        self._lock = threading.Lock()
+        self._epoll: select.epoll | None = None
+        self._under_way: dict[int, _Exchange] = {}
+        self._is_closed = False
+        self.cpu_ns = 0
+
+    def begin(self, exchange: _Exchange) -> None:
+        is_sent = exchange.send()
+        file = exchange.socket.fileno()
+        with self._lock:
+            if not self._is_closed:
+                if self._epoll is None:
+                    self._epoll = select.epoll()
+                    threading.Thread(target=self._run, name="receiver", daemon=True).start()
+                self._under_way[file] = exchange
+                events = select.EPOLLIN if is_sent else select.EPOLLIN | select.EPOLLOUT
+                self._epoll.register(file, events)
+                return
+        self._done_with(exchange.connection, False)
+        exchange.on_end(Closed("the client is closed"))
+
+    def close(self) -> None:
+        """The thread ends when what is under way has ended."""
+        with self._lock:
+            self._is_closed = True
+
+    def _run(self) -> None:
+        epoll = self._epoll
+        assert epoll is not None
+        before_ns, look_s, busy_s = self.cpu_ns, 0.0, time.monotonic()
+        with epoll:
+            while True:
+                for file, events in epoll.poll(_DEADLINES_S):
+                    self._go_on(epoll, file, events)
+                if (now_s := time.monotonic()) > look_s:
+                    look_s = now_s + _DEADLINES_S
+                    for file, exchange in list(self._under_way.items()):
+                        if now_s > exchange.deadline_s:
+                            self._end(epoll, file, TimeoutError("timed out"), False)
+                    with self._lock:
+                        if self._under_way:
+                            busy_s = now_s
+                        elif self._is_closed or now_s > busy_s + _IDLE_S:
+                            self._epoll = None
+                            return
+                self.cpu_ns = before_ns + time.thread_time_ns()
+
+    def _go_on(self, epoll: select.epoll, file: int, events: int) -> None:
+        exchange = self._under_way[file]
+        if events & select.EPOLLOUT and exchange.send():
+            epoll.modify(file, select.EPOLLIN)
+        if events & ~select.EPOLLOUT and (ended := exchange.receive()):
+            self._end(epoll, file, *ended)
+
+    def _end(self, epoll: select.epoll, file: int, outcome: Outcome, reusable: bool) -> None:
+        with self._lock:
+            exchange = self._under_way.pop(file)
+        epoll.unregister(file)
+        self._done_with(exchange.connection, reusable)
+        exchange.on_end(outcome)
