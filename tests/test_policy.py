@@ -213,6 +213,26 @@ def test_a_load_that_can_just_be_done_is_not_made_worse(load: float) -> None:
     assert p99_ms(Default(SETTINGS)) <= 1.1 * p99_ms(_Nothing(SETTINGS))
 
 
+def test_what_the_first_calls_cost_is_not_what_calls_cost() -> None:
+    """As seen on a job: eight calls open connections and bring environments up, and cost more than
+    the work would; the next ones cost a fifth of it."""
+    costs_us = [(8.6, 96, 350.0), (4.4, 435, 82.0), *[(50, 5000, 24.0)] * 10]
+
+    def samples() -> Iterator[Sample]:
+        for i in range(20):
+            yield Sample(i * 250.0, 1300, 1300, 1, 0, 0, 0.5, 0.5, 0,
+                         local_per_s=1300, local_cpu_us=120)  # fmt: skip
+        for i in range(4):
+            yield Sample(5000 + i * 250.0, 5200, 2200, 1, 0, 0, 1.0, 0, 0,
+                         local_per_s=2200, local_cpu_us=120)  # fmt: skip
+        for i, (calls, called, cost_us) in enumerate(costs_us):
+            yield Sample(6800 + i * 250.0, 5200, 1500 + called, 1, 0, 0, 1.0, 0, 0,
+                         local_per_s=1500, local_cpu_us=120, called_per_s=called,
+                         call_cpu_us=cost_us, calls_per_s=calls, in_flight=8)  # fmt: skip
+
+    assert all(decision.share > 0.3 for decision in run(SETTINGS, samples())[24:])
+
+
 # ------------------------------------------------------------------ what the worker can do
 
 
@@ -336,6 +356,23 @@ def flooded(polls: int, first: int = 40) -> Iterator[Sample]:
     yield from calm(first)
     for i in range(polls):
         yield Sample((first + i) * 250.0, 1000, 1000, 0.25, 0, 0.75, 1.0, 0.0, 0)
+
+
+def test_what_waits_though_nobody_counted_it_is_worked_off_with_calls() -> None:
+    """After a restart, the source is let go and sends no more than it should, but the tokenizer is
+    never idle and does more than that: something waits. Once it is idle again, nothing does."""
+
+    def samples(left: int) -> Iterator[Sample]:
+        yield from flooded(8)
+        for i in range(left):
+            yield Sample((48 + i) * 250.0, 800, 1500, 1, 0, 0, 1.0, 0.0, 0)
+        for i in range(12):
+            yield Sample((48 + left + i) * 250.0, 800, 800, 1, 0, 0, 0.5, 0.5, 0)
+
+    decisions = run(KNOWS, samples(20))
+    assert all(d.share > 0.3 for d in decisions[48:68])
+    assert all(d.share < 0.1 for d in decisions[70:])
+    assert not decisions[-1].overloaded
 
 
 def test_a_decision_is_explained_in_one_line_with_its_figures() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,29 @@ def test_the_calm_before_a_surge_may_be_as_long_as_flinks_gauges_look_back() -> 
     shape = parse(planned.shape)
     assert shape.rate(74.9) == surge.BASE and shape.rate(75.1) == surge.BASE * surge.FACTOR
     assert planned.calm_from_s == 85.0
+
+
+def test_the_calm_after_a_surge_is_cut_once_nothing_waits_and_the_tokenizer_idles() -> None:
+    planned = drive.Surge(
+        method="operator",
+        shape="surge:base=100,factor=4,start=1,duration=5",
+        length_s=60.0,
+        calm_from_s=6.0,
+    )
+    polls = [second / 4 for second in range(4 * 30)]
+
+    def cut_s(backlog: Callable[[float], float], idle: Callable[[float], float]) -> float:
+        tail = drive.Tail(planned)
+        samples = (
+            {"at_ms": s * 1000, "backlog": backlog(s), "tokenizer_idle": idle(s)} for s in polls
+        )
+        return next(at for x in samples if (at := tail.cut(x)) is not None)
+
+    at_least = 6 + 8 + 0.5
+    assert cut_s(lambda s: 0, lambda s: 0.5) == at_least
+    assert cut_s(lambda s: 900 if s < 20 else 0, lambda s: 0.5) == 22.5
+    # What was done twice after a restart hides what waits.
+    assert cut_s(lambda s: 0, lambda s: 0.0 if s < 20 else 0.5) == 22.5
 
 
 def test_the_planned_surges_take_turns_and_each_method_gets_what_it_is_about() -> None:

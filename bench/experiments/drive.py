@@ -52,6 +52,8 @@ CALLING: tuple[Method, ...] = ("operator", "source", "always")
 CHANGING: tuple[Method, ...] = ("scale-out", "scale-out-new", "bigger")
 # A surge goes on, calm, for so long after its end, and until nothing has waited for so long.
 _CALM_S, _GONE_S = 8.0, 2.0
+# Of the time, at least, in which a tokenizer that has nothing waiting waits itself.
+_IDLES = 0.08
 # A job that has not ended so long after its schedule hangs.
 _OVERTIME_S = 180.0
 # A decision lasts as long as there is something to go by.
@@ -408,7 +410,7 @@ def _steer(
     surge, job, cluster = watched.surge, watched.job, watched.cluster
     state = policy.start() if policy else None
     deadline_s = time.monotonic() + surge.length_s + _OVERTIME_S
-    tail, cut = _Tail(surge, calm_s), None
+    tail, cut = Tail(surge, calm_s), None
     seen_s = time.monotonic()
     # So that polls and surge are in no fixed phase.
     time.sleep(random.Random(f"{surge.seed}/{surge.name}").uniform(0, surge.poll_ms / 1000))
@@ -447,9 +449,10 @@ def _steer(
     return cut
 
 
-class _Tail:
+class Tail:
     """Says where the calm tail of a surge may be cut: `calm_s` after its end, and not before all
-    that waited is gone. The schedule is the harness's, so it may look at the backlog by it."""
+    that waited is gone. The schedule is the harness's, so it may look at the backlog by it; after a
+    restart, which has some sentences counted twice, only a tokenizer that idles shows that."""
 
     def __init__(self, surge: Surge, calm_s: float = _CALM_S) -> None:
         shape = parse(surge.shape)
@@ -466,7 +469,8 @@ class _Tail:
         """The second of the schedule to cut it at, told once."""
         now_s = measured["at_ms"] / 1000
         backlog = measured.get("backlog")
-        if self._is_cut or now_s < self._end_s or backlog is None or backlog > self._usual:
+        waits = backlog is None or backlog > self._usual
+        if self._is_cut or now_s < self._end_s or waits or _never_idle(measured):
             self._gone_since_s = None
             return None
         if self._gone_since_s is None:
@@ -475,6 +479,10 @@ class _Tail:
             return None
         self._is_cut = True
         return float(now_s + _LEAD_S)
+
+
+def _never_idle(measured: dict[str, Any]) -> bool:
+    return float(measured.get("tokenizer_idle") or 0.0) < _IDLES
 
 
 def decision_record(

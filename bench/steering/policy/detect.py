@@ -19,6 +19,8 @@ _LONG_WAITS_S = {1.3: 0.3, 1.15: 0.35, 0.0: 0.8}
 _POLLS_TO_STOP, _POLLS_WHEN_WAVERING, _SOON_MS = 10, 40, 20_000.0
 # How far below the capacity a load is clearly over, whoever wavered before.
 _CLEARLY_OVER = 0.9
+# Who is never idle, and does more than comes, has something waiting, whatever was counted.
+_UNCOUNTED_S = 0.25
 # More than can be done leaves something waiting; else it was two batches that came at once.
 _SOME_WAIT_S = 0.1
 # Between these two loads the verdict stays what it was; a smaller overload blocks the source.
@@ -108,9 +110,16 @@ def look(before: Signs, sample: Sample, gap_s: float, capacity_per_s: float | No
     elif before.held > 0:
         # Let go, it makes up for it at once.
         demand = min(emitted, before.demand_per_s)
-    queued = max(0.0, before.queued + (emitted - (sample.processed_per_s or 0.0)) * gap_s)
-    if (sample.tokenizer_busy or 0.0) < NEVER_IDLE:
+    processed = sample.processed_per_s or 0.0
+    queued = max(0.0, before.queued + (emitted - processed) * gap_s)
+    idle = sample.tokenizer_idle
+    if idle is None:
+        idle = 1 - (sample.tokenizer_busy or 0.0)
+    if idle > 1 - NEVER_IDLE:
         queued = 0.0
+    elif before.overloaded and processed > emitted:
+        # It lives on what waits. Of that nobody has counted what was there before a restart.
+        queued = max(queued, _UNCOUNTED_S * (capacity_per_s or 0.0))
     demands = (*before._demands, demand)[-_STEADY_POLLS:]
     throughputs = (*before._throughputs, sample.processed_per_s or 0.0)[-_STEADY_POLLS:]
     blocks = (*before._blocks, blocked)[-_STEADY_POLLS:]
@@ -177,4 +186,4 @@ def _is_cool(signs: Signs, sample: Sample) -> bool:
         return (sample.tokenizer_busy or 0.0) < _BUSY
     load = signs.steady_demand_per_s / signs.capacity_per_s
     blocked = (sample.source_backpressured or 0.0) > _SOURCE_BLOCKED
-    return load < _LITTLE_ENOUGH and not blocked
+    return load < _LITTLE_ENOUGH and not blocked and signs.wait_s < _UNCOUNTED_S

@@ -16,6 +16,10 @@ _WINDOW_BUSY_S, _WINDOWS = 1.0, 7
 _FIRST_BUSY_S, _FIRST_WINDOWS, _FIRST_FULL_S = 0.5, 2, 0.35
 # A JVM that has just started says nothing about a warm one.
 _COLD_WINDOWS = 1
+# A window of calls ends after so many; the first, too, are shorter. The very first says nothing
+# either: connections open, code is loaded, and the worker looks for answers while environments
+# start.
+_WINDOW_CALLS, _FIRST_WINDOW_CALLS = 40.0, 10.0
 _WINDOWS_TO_KNOW = 2
 # A worker that is idle now and then saves up quota, and is faster than its quota while it is busy:
 # 190/s were seen where 130/s are what it can do. One that is never idle shows its true pace.
@@ -32,10 +36,18 @@ class _Window:
     local: float = 0.0
     local_us: float = 0.0
     work_us: float = 0.0
-    called: float = 0.0
     call_us: float = 0.0
-    calls: float = 0.0
     never_idle: bool = False
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """A window of calls."""
+
+    calls: float = 0.0
+    called: float = 0.0
+    us: float = 0.0
+    is_first: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class Learned:
     call_us: float | None = None
     sentences_per_call: float | None = None
     _window: _Window = _Window()
+    _calls: _Calls = _Calls()
     _seen: int = 0
     _paces: tuple[tuple[float, bool], ...] = ()
     _local_us: tuple[float, ...] = ()
@@ -72,7 +85,7 @@ class Learned:
 
     def without_calls(self) -> Learned:
         """Forget what calls cost: it may have changed, and nothing but another try shows it."""
-        return replace(self, call_us=None, sentences_per_call=None, _call_us=())
+        return replace(self, call_us=None, sentences_per_call=None, _calls=_Calls(), _call_us=())
 
     def call_cost(self, profile: Profile, sentences: float) -> float | None:
         """CPU of a sentence in calls of `sentences`, as a multiple of what it costs here; None if
@@ -103,7 +116,7 @@ def learn(before: Learned, sample: Sample, gap_s: float, share: float) -> Learne
     if never_idle and not window.never_idle and before._seen > _COLD_WINDOWS:
         window = _Window()
     window = _added(replace(window, never_idle=never_idle), sample, gap_s)
-    known = replace(before, _window=window)
+    known = _called(replace(before, _window=window), sample, gap_s)
     enough_s = _FIRST_BUSY_S if before._seen < _FIRST_WINDOWS else _WINDOW_BUSY_S
     if never_idle and not before._shows_all:
         enough_s = _FIRST_FULL_S
@@ -119,15 +132,33 @@ def learn(before: Learned, sample: Sample, gap_s: float, share: float) -> Learne
             _local_us=_with(known._local_us, window.local_us / window.local),
             _work_us=_with(known._work_us, window.work_us / window.local),
         )
-    if window.called > 0 and window.calls > 0:
-        costs = (window.call_us / window.called, window.called / window.calls)
-        known = replace(known, _call_us=_with(known._call_us, costs))
     if has_cpu:
         known = _paced(known, window, (window.local_us + window.call_us) / window.busy_s)
     elif share == 0 and sample.local_per_s is None:
         # Without these counters a sentence is the unit of work.
         known = _paced(known, window, window.processed / window.busy_s)
     return _concluded(known)
+
+
+def _called(known: Learned, sample: Sample, gap_s: float) -> Learned:
+    """Take in the calls of a sample."""
+    window = known._calls
+    called = (sample.called_per_s or 0.0) * gap_s
+    window = replace(
+        window,
+        calls=window.calls + (sample.calls_per_s or 0.0) * gap_s,
+        called=window.called + called,
+        us=window.us + called * (sample.call_cpu_us or 0.0),
+    )
+    is_known = len(known._call_us) >= _WINDOWS_TO_KNOW
+    enough = _WINDOW_CALLS if is_known else _FIRST_WINDOW_CALLS
+    if window.calls < enough or window.called <= 0:
+        return replace(known, _calls=window)
+    known = replace(known, _calls=_Calls(is_first=False))
+    if window.is_first:
+        return known
+    costs = (window.us / window.called, window.called / window.calls)
+    return _concluded(replace(known, _call_us=_with(known._call_us, costs)))
 
 
 def _paced(known: Learned, window: _Window, pace: float) -> Learned:
@@ -150,9 +181,7 @@ def _added(window: _Window, sample: Sample, gap_s: float) -> _Window:
         local=window.local + local,
         local_us=window.local_us + local * (sample.local_cpu_us or 0.0),
         work_us=window.work_us + local * (sample.work_cpu_us or sample.local_cpu_us or 0.0),
-        called=window.called + called,
         call_us=window.call_us + called * (sample.call_cpu_us or 0.0),
-        calls=window.calls + (sample.calls_per_s or 0.0) * gap_s,
     )
 
 
