@@ -17,7 +17,8 @@ bench: setup  ## the main job: a surge offloaded to each language in turn, then 
 test:  ## bring everything, then lint, check types and run the tests
 	@scripts/setup tests
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest --durations=40 --durations-min=4
+	$(BIN)/pytest -m "pure and not proof" --numprocesses=2 --durations=20 --durations-min=4
+	$(BIN)/pytest -m "not pure and not proof" --durations=40 --durations-min=4
 
 proofs:  ## what the tests show by examples, many more times over
 	@scripts/setup tests

@@ -15,6 +15,8 @@ import pytest
 from bench import stats
 from tests.proofs import proof
 
+pytestmark = pytest.mark.pure
+
 RNG = np.random.Generator
 
 # logarithms, as fitted to the records: from run to run, from environment to environment, from

@@ -16,6 +16,8 @@ from bench.report.gather.latency import PARTS
 from bench.report.say import compare, languages, places, versus
 from tests import synthetic
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:

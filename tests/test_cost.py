@@ -6,6 +6,8 @@ import pytest
 
 from bench.facts.cost import PRICES, Usage
 
+pytestmark = pytest.mark.pure
+
 
 def test_a_million_calls_of_100_ms_at_1024_mb_are_100_000_gb_seconds() -> None:
     usage = Usage.of(calls=1e6, billed_ms=1e8, memory_mb=1024)

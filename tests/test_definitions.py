@@ -18,6 +18,8 @@ from bench.report.gather.surges import Setting, Surge
 from bench.report.say import answer, metrics, money, relief
 from tests import synthetic
 
+pytestmark = pytest.mark.pure
+
 Records = Iterator[tuple[str, dict[str, Any]]]
 START_MS = 5000.0
 WINDOW = (START_MS, 15_000.0)

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from bench.cli import main
 
+pytestmark = pytest.mark.pure
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))

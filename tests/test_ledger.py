@@ -13,6 +13,8 @@ from flink_job.load.workloads import workload
 from flink_job.settings import JobSettings
 from functions.python.tokenizer import tokenize
 
+pytestmark = pytest.mark.pure
+
 SETTINGS = JobSettings(
     method="none",
     workload="sentences",

@@ -8,6 +8,8 @@ import pytest
 
 from bench.facts import machine
 
+pytestmark = pytest.mark.pure
+
 QUIET = [20.0, 20.2, 20.1, 20.1, 20.3]
 
 

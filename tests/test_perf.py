@@ -13,6 +13,8 @@ from bench.report.gather.evidence import load
 from bench.report.say import peers
 from tests import synthetic
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("aim", "met"),

@@ -16,6 +16,8 @@ from bench.facts import records
 from bench.facts.records import SCHEMA, NotRecorded, RecordsUnreadable, Run, TornLine, frames, read
 from bench.report.gather import evidence
 
+pytestmark = pytest.mark.pure
+
 CALL: dict[str, Any] = {
     "language": "java",
     "function": "JavaTokenizer",

@@ -10,6 +10,8 @@ from bench.cluster.flink import Cluster
 from bench.experiments.relief import ELSEWHERE, Place, ScaleOut
 from bench.steering.policy import Decision
 
+pytestmark = pytest.mark.pure
+
 OVERLOADED = Decision(overloaded=True, share=0.0, in_flight=0, reason="")
 CALM = Decision(overloaded=False, share=0.0, in_flight=0, reason="")
 

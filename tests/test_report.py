@@ -22,6 +22,8 @@ from bench.report.say import answer, languages, metrics, money, relief
 from bench.report.say.table import number, time
 from tests import synthetic
 
+pytestmark = pytest.mark.pure
+
 Records = Iterator[tuple[str, dict[str, Any]]]
 
 

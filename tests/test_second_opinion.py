@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.pure
+
 ROOT = Path(__file__).parent.parent
 NAMES = {"Python": "python", "Java": "java", "Node": "node"}
 NOT_RECORDED = "Not in the recorded runs."

@@ -25,6 +25,8 @@ from bench.lambdas.local.storage import Storage
 from bench.lambdas.local.template import Function
 from tests.proofs import proof
 
+pytestmark = pytest.mark.pure
+
 FUNCTION = Function("F", "python3.11", "h.h", Path("/nowhere"))
 FUZZ = settings(
     deadline=None,

@@ -14,6 +14,8 @@ from bench.lambdas.local.runtimes import RUNTIMES, command, surroundings
 from bench.lambdas.local.template import Function, TemplateError, read, read_all
 from flink_job.offload import client as lambda_client
 
+pytestmark = pytest.mark.pure
+
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 
 

@@ -10,6 +10,8 @@ import pytest
 from flink_job.load import traces
 from flink_job.load.shapes import PlannedBatch, Shape, Steps, batches, from_dict, parse
 
+pytestmark = pytest.mark.pure
+
 SHAPES = [
     "constant:base=333.3",
     "surge:base=1000,factor=4,start=5,duration=20",

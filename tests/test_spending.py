@@ -12,6 +12,8 @@ from bench.facts.records import Run
 from bench.lambdas.spending import Expected, Overspent, Spending
 from bench.lambdas.target import Target, TargetError
 
+pytestmark = pytest.mark.pure
+
 GB_S = PRICES.gb_second["x86_64"]
 
 

@@ -8,6 +8,8 @@ import scipy.stats
 
 from bench import stats
 
+pytestmark = pytest.mark.pure
+
 
 def samples(seed: int, n: int) -> stats.Floats:
     """Right-skewed, as latencies are."""

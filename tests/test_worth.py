@@ -22,6 +22,8 @@ from bench.report.gather.worth import Own
 from bench.report.say import worth as say
 from tests import synthetic
 
+pytestmark = pytest.mark.pure
+
 QUOTA = 0.4
 THROUGH_US = 6.0
 WEIGHTS_US = {"words": 5.0, "subwords": 60.0}
