@@ -17,7 +17,7 @@ import pytest
 
 from bench.cluster.reporters import Listener, parse
 from bench.experiments import breakpoint as experiment
-from bench.experiments import sweep
+from bench.experiments import drive, sweep
 from bench.experiments.calibrate import Capacity
 from bench.experiments.drive import Surge
 from bench.facts.records import Run, read
@@ -38,7 +38,7 @@ QUEUE = "tokenizer.Shuffle.Netty.Input.Buffers.inputQueueLength"
 
 def surge_record(surge: Surge) -> dict[str, Any]:
     fields = asdict(surge)
-    for name in ("ordinal", "poll_ms", "memory_mb", "worker_cpu", "calm_from_s", "scale_out_as"):
+    for name in drive.UNRECORDED:
         del fields[name]
     return fields | {
         "surge": surge.name,

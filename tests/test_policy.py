@@ -534,7 +534,9 @@ def test_surges_are_seen_in_time_and_nothing_else(paths: list[Path]) -> None:
         if not early:
             detected_ms.append(detection_ms(course, start_ms))
         end_ms = over_ms(trace)
-        assert end_ms is None or to_zero_ms(course, end_ms) <= 5000
+        # What was recorded for less than that after the end cannot show it.
+        if end_ms is not None and to_zero_ms(course, end_ms) > 5000:
+            assert trace.samples[-1].at_ms < end_ms + 5000
     # A second is the aim; of 95 recorded surges six took longer, two of them by 10 ms.
     assert p95(detected_ms) <= 1050
 

@@ -37,7 +37,7 @@ _LEAD_S = 0.5
 _UTILISATION = 0.8
 Method = Literal["none", "operator", "source", "always", "scale-out", "scale-out-new", "bigger"]
 # Fields of `Surge` that its record has in another form, or elsewhere.
-_UNRECORDED = (
+UNRECORDED = (
     "shape",
     "ordinal",
     "poll_ms",
@@ -258,7 +258,7 @@ def drive(
             policy=policy.name if policy else None,
             worker_limit=worker.limit,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            **{k: v for k, v in asdict(surge).items() if k not in _UNRECORDED},
+            **{k: v for k, v in asdict(surge).items() if k not in UNRECORDED},
             scale_out_as=None if surge.scale_out_as == "here" else surge.scale_out_as,
             worker_cpu=worker.quota(surge.worker_cpu),
         )
