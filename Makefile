@@ -38,8 +38,7 @@ PERF := functions.speed bench.perf.calls bench.perf.service bench.perf.offload b
 perf: setup  ## what our own code costs, each figure beside its aim; fails if one is missed
 	@missed=0; for what in $(PERF); do $(BIN)/python -m $$what || missed=1; done; exit $$missed
 
-faults:  ## break each of 30 things in the middle of a surge, once, and say what was lost
-	@scripts/setup tests
+faults: setup  ## break each of some 30 things in the middle of a surge, once, and say what was lost
 	$(BIN)/bench faults
 
 report: setup  ## tables, plots and one HTML page from the newest runs in results/

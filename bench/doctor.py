@@ -97,7 +97,7 @@ def _command(name: str) -> Finding:
     if name == "javac" and not re.match(_JDKS, version or ""):
         version = None
     fix = _as_root(f"apt-get install {packages[0]}")
-    return Finding(name, version, needed_for, fix, optional=name in ("chromium", "faketime"))
+    return Finding(name, version, needed_for, fix, optional=name == "chromium")
 
 
 def _python() -> Finding:

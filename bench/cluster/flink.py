@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -266,7 +266,6 @@ class Cluster(Jobs):
         task_managers: TaskManager processes to start with.
         slots: task slots of each TaskManager.
         settings: further Flink options, dotted name → value.
-        environment: variables that its processes have besides ours.
     """
 
     def __init__(
@@ -276,14 +275,12 @@ class Cluster(Jobs):
         task_managers: int = 1,
         slots: int = 2,
         settings: dict[str, Any] | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(folder, Rest(f"127.0.0.1:{free_port()}"))
         self._home = self.folder
         self._task_managers_at_start = task_managers
         self._slots = slots
         self._settings = settings or {}
-        self._more_environment = environment or {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._files: list[Any] = []
         self._named: dict[str, int] = {}
@@ -457,7 +454,7 @@ class Cluster(Jobs):
         process = self._starter.submit(
             subprocess.Popen,
             [str(flink_home() / "bin" / f"{kind}.sh"), "start-foreground", *options],
-            env={**self._environment(), **self._more_environment},
+            env=self._environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -55,13 +55,9 @@ _TASK_MANAGERS = 2
 # Flink finds out in 50 s otherwise, which a surge of seconds does not wait for.
 _NOTICE_SOON = {"heartbeat.timeout": "5 s", "heartbeat.interval": "1 s"}
 _DISK_BYTES = 64 << 20
-_STEP_S = 3600
-# Debian's and Ubuntu's package faketime.
-_FAKETIME = Path("/usr/lib"), "*/faketime/libfaketimeMT.so.1"
 # What the policy is told of the function: a guess, which it replaces by what it sees.
 GUESSED = Profile(cold_start_ms=500.0, compute_ms=20.0, shipping_ms=5.0)
 _LARGE_BYTES = 7_000_000
-_CLOCK = "clock"
 
 Part = Literal["—", "Flink", "Lambda", "steering"]
 
@@ -78,7 +74,6 @@ class Scene:
         function, control, flink: relays before the Lambda API, the controller and Flink's REST API.
         output: folder of the sink's files.
         checkpoints: folder of Flink's checkpoints.
-        clock: file that says how far the wall clock of Flink's processes is off, where it can be.
         over: set when the surge has ended, with or without what was waited for.
     """
 
@@ -89,7 +84,6 @@ class Scene:
     flink: Proxy
     output: Path
     checkpoints: Path
-    clock: Path | None = None
     over: threading.Event = field(default_factory=threading.Event)
 
     def hold(self, seconds: float = HOLD_S) -> None:
@@ -165,7 +159,6 @@ class Fault:
         before: what is done when the schedule starts.
         once: whether it can break but once in a job.
         between_s: how much calm there is before it breaks again.
-        steps: whether Flink's processes go by a wall clock that can be stepped.
     """
 
     name: str
@@ -176,7 +169,6 @@ class Fault:
     before: Do | None = None
     once: bool = False
     between_s: float = _BETWEEN_S
-    steps: bool = False
 
 
 def _nothing(scene: Scene) -> None:
@@ -204,23 +196,6 @@ def _stopped(pid: int) -> Iterator[None]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-
-
-def _clock_steps(scene: Scene) -> None:
-    """There and, after a while, back."""
-    if scene.clock is None:
-        raise NotBroken("no clock can be stepped here: apt-get install faketime")
-    _set(scene.clock, _STEP_S)
-    try:
-        scene.hold()
-    finally:
-        _set(scene.clock, 0)
-
-
-def _set(clock: Path, off_s: int) -> None:
-    new = clock.with_suffix(".new")
-    new.write_text(f"{off_s:+d}\n")
-    new.rename(clock)
 
 
 def _job_manager_killed(scene: Scene) -> None:
@@ -364,8 +339,6 @@ FAULTS = (
           before=_rescaled_up, once=True),
     Fault("slot-goes", "Flink", "one of two tokenizers' TaskManagers ends", _slot_goes,
           before=_rescaled_up, once=True),
-    Fault("clock-steps", "Flink", f"wall clock of Flink's processes an hour ahead {_FOR}",
-          _clock_steps, steps=True),
     Fault("service-killed", "Lambda", f"service killed, started again after {HOLD_S:.0f} s",
           _service_killed),
     Fault("service-frozen", "Lambda", f"service frozen {_FOR}", _service_frozen),
@@ -492,14 +465,12 @@ def measure(
     with Service(target) as service:
         while left:
             clusters += 1
-            steps = left[0].fault.steps
-            stage = _stage(run.folder / f"flink-{clusters}", worker_cpu, steps)
-            with stage as (cluster, worker):
+            with _stage(run.folder / f"flink-{clusters}", worker_cpu) as (cluster, worker):
                 if capacity_per_s is None:
                     on_progress("calibration", 0.0)
                     like = planned[0].job
                     capacity_per_s = calibrate.measure(run, cluster, worker, like, "before").per_s
-                while left and left[0].fault.steps == steps:
+                while left:
                     one = left.popleft()
                     on_progress(one.fault.name, 1 - (len(left) + 1) / len(planned))
                     one = replace(one, job=one.job.at(capacity_per_s, worker_cpu))
@@ -509,9 +480,8 @@ def measure(
 
 
 @contextmanager
-def _stage(folder: Path, worker_cpu: float, steps: bool) -> Iterator[tuple[Cluster, Worker]]:
-    """A cluster that keeps what it must where a JobManager that comes after finds it; its wall
-    clock can be stepped if it is to be, and faketime is here."""
+def _stage(folder: Path, worker_cpu: float) -> Iterator[tuple[Cluster, Worker]]:
+    """A cluster that keeps what it must where a JobManager that comes after finds it."""
     with high_availability(folder / "zookeeper") as available:
         checkpoints = folder / "checkpoints"
         settings = {
@@ -522,35 +492,12 @@ def _stage(folder: Path, worker_cpu: float, steps: bool) -> Iterator[tuple[Clust
         }
         try:
             with (
-                Cluster(
-                    folder,
-                    task_managers=_TASK_MANAGERS,
-                    slots=1,
-                    settings=settings,
-                    environment=_faketime(folder / _CLOCK) if steps else {},
-                ) as c,
+                Cluster(folder, task_managers=_TASK_MANAGERS, slots=1, settings=settings) as c,
                 Worker(c, worker_cpu) as worker,
             ):
                 yield c, worker
         finally:
             shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-def _faketime(clock: Path) -> dict[str, str]:
-    """What lets processes go by a clock file, made here, for the wall clock alone; nothing where
-    there is no faketime."""
-    folder, name = _FAKETIME
-    library = next(iter(sorted(folder.glob(name))), None)
-    if library is None:
-        return {}
-    clock.parent.mkdir(parents=True, exist_ok=True)
-    _set(clock, 0)
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock.resolve()),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
 
 
 def _whole_again(cluster: Cluster) -> bool:
@@ -587,7 +534,6 @@ def _break(
         scene = Scene(
             *(cluster, service, function, control, flink, output.resolve()),
             checkpoints=cluster.folder / "checkpoints",
-            clock=clock_file if (clock_file := cluster.folder / _CLOCK).exists() else None,
         )
         breaking = _Breaking(one, scene)
 
