@@ -166,6 +166,31 @@ def test_false_alarms_are_counted_by_their_beginnings_with_a_bound_an_hour(tmp_p
     assert "2 false alarms in 0.0833 minutes of calm, so at most 4,533 an hour" in said
 
 
+def test_a_load_without_a_surge_is_calm_all_along_unless_the_worker_can_just_do_it(
+    tmp_path: Path,
+) -> None:
+    def facts(base: float) -> Records:
+        for kind, fields in synthetic.surge(rng(), "a"):
+            if kind == "surge":
+                fields["shape"] |= {"factor": 1.0}
+                fields |= {"base": base, "factor": 1.0, "capacity_per_s": 1000.0}
+            elif kind == "decision":
+                fields["overloaded"] = fields["at_ms"] in (1000.0, 8000.0)
+            elif kind == "sample":
+                fields["backlog"] = 700.0 if fields["at_ms"] == 8000.0 else 100.0
+            yield kind, fields
+
+    found = setting(tmp_path / "calm", facts(0.8))
+    (calm,) = found.arms[0].surges
+    assert (calm.false_alarms, calm.false_alarms_behind) == (2, 1)
+    assert calm.calm_hours == calm.window[1] / 3_600_000
+    assert (calm.detection_ms, calm.to_zero_ms) == (None, None)
+    said = "\n".join(answer.answer(one(tmp_path / "again", facts(0.8)), [found]))
+    assert "2 false alarms (1 of them with half a second's work waiting) in" in said
+    (edge,) = setting(tmp_path / "edge", facts(0.97)).arms[0].surges
+    assert (edge.false_alarms, edge.calm_hours, edge.detection_ms) == (0, 0.0, None)
+
+
 # Which metric shows it
 
 

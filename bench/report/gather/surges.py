@@ -25,6 +25,10 @@ WAYS = ("local", "offloaded")
 _CALLS = ("calls", "cold_starts", "throttled", "timed_out", "failed", "late")
 _LEDGER = ("expected", "delivered", "lost", "duplicated", "wrong", "out_of_order")
 
+# Up to which load, in multiples of the capacity, an overload is none; and how much waits where the
+# worker is behind, in seconds of its work.
+_CALM_LOAD, _BEHIND_S = 0.9, 0.5
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -191,7 +195,8 @@ class Surge:
     @property
     def has_edges(self) -> bool:
         """Whether its rate has a moment at which the surge starts, and one at which it ends."""
-        return bool(self.record["shape"].get("shape") == "surge")
+        shape = self.record["shape"]
+        return bool(shape.get("shape") == "surge" and shape["factor"] != 1)
 
     @property
     def varied(self) -> dict[str, int] | None:
@@ -248,9 +253,18 @@ class Surge:
         }
 
     @property
+    def _calm_ms(self) -> float:
+        """Until when nothing is too much: until the surge; all along, if there is none and the load
+        leaves the worker some air."""
+        if self.has_edges or self.record["shape"].get("shape") != "surge":
+            return self.window[0]
+        is_calm = (self.conditions.base or 1.0) <= _CALM_LOAD
+        return self.window[1] if is_calm else 0.0
+
+    @property
     def _early(self) -> pd.DataFrame:
-        """The decisions before the surge began."""
-        return self.decisions[self.decisions["at_ms"] < self.window[0]]
+        """The decisions while nothing was too much."""
+        return self.decisions[self.decisions["at_ms"] < self._calm_ms]
 
     @property
     def detection_ms(self) -> float | None:
@@ -267,15 +281,32 @@ class Surge:
         return float(seen["at_ms"].min()) - self.window[0] if len(seen) else np.inf
 
     @property
-    def false_alarms(self) -> int:
-        """How often, before the surge began, decisions went over to calling the job overloaded."""
+    def _alarms_ms(self) -> list[float]:
+        """When, while nothing was too much, decisions went over to calling the job overloaded."""
         said = self._early["overloaded"].astype(bool).to_numpy()
-        return int((said & ~np.concatenate([[False], said[:-1]])).sum()) if len(said) else 0
+        began = said & ~np.concatenate([[False], said[:-1]]) if len(said) else said
+        return [float(at_ms) for at_ms in self._early["at_ms"][began]]
+
+    @property
+    def false_alarms(self) -> int:
+        """How often that was."""
+        return len(self._alarms_ms)
+
+    @property
+    def false_alarms_behind(self) -> int | None:
+        """In how many of those so much waited that the worker alone would have taken half a second
+        for it: it had been slower than usual for a while. None where nobody knows."""
+        capacity = self.conditions.capacity_per_s
+        if capacity is None or "backlog" not in self.samples:
+            return None
+        backlog = self.samples.set_index("at_ms")["backlog"]
+        least = _BEHIND_S * capacity
+        return sum(bool(backlog.get(at_ms, 0.0) >= least) for at_ms in self._alarms_ms)
 
     @property
     def calm_hours(self) -> float:
-        """For how long somebody could have raised a false alarm before the surge."""
-        return self.window[0] / 3_600_000 if len(self.decisions) else 0.0
+        """For how long somebody could have raised a false alarm."""
+        return self._calm_ms / 3_600_000 if len(self.decisions) else 0.0
 
     @property
     def to_zero_ms(self) -> float | None:

@@ -452,24 +452,30 @@ def _seconds(s: float) -> str:
 def _deciding(settings: Sequence[Setting]) -> list[str]:
     """How soon an overload is seen, and how soon it is seen to be over, in all surges."""
     found = [s for setting in settings for a in setting.arms for s in a.surges]
-    seen = [ms for s in found if (ms := s.detection_ms) is not None]
-    if not seen:
-        return []
-    text = f"In {_count(seen, 'surge')} the decision that there is an overload came {_spread(seen)}"
-    text += " after it began"
-    hours = sum(s.calm_hours for s in found)
+    said = []
+    if seen := [ms for s in found if (ms := s.detection_ms) is not None]:
+        said.append(
+            f"in {_count(seen, 'surge')} the decision that there is an overload came "
+            f"{_spread(seen)} after it began"
+        )
     alarms = sum(s.false_alarms for s in found)
-    if hours:
+    behind = sum(s.false_alarms_behind or 0 for s in found)
+    if hours := sum(s.calm_hours for s in found):
+        which = f" ({behind} of them with half a second's work waiting)" if behind else ""
         bound = stats.per_hour_at_most(alarms, hours)
-        text += (
-            f"; {alarms} false alarm{'' if alarms == 1 else 's'} in {number(hours * 60)} minutes "
-            f"of calm, so at most {number(bound)} an hour (95 % sure)"
+        said.append(
+            f"{alarms} false alarm{'' if alarms == 1 else 's'}{which} in {number(hours * 60)} "
+            f"minutes of calm, so at most {number(bound)} an hour (95 % sure)"
         )
     if over_ := [ms for s in found if (ms := s.to_zero_ms) is not None]:
-        text += (
-            f"; in the {len(over_)} with offload the share was back at zero {_spread(over_)} "
+        said.append(
+            f"in the {len(over_)} with offload the share was back at zero {_spread(over_)} "
             "after the end"
         )
+    if not said:
+        return []
+    text = "; ".join(said)
+    text = text[0].upper() + text[1:]
     return [f"**How quick are the decisions?** {text}."]
 
 
