@@ -155,7 +155,8 @@ def said(found: Sequence[Point]) -> str:
     limit = f"worker held to {number(quota)} CPUs" if quota else "local worker not limited"
     unsteady = sum(not (p.here["steady"] and p.called["steady"]) for p in found)
     shaky = f"; {unsteady} of {len(found)} not steady when the time was up" if unsteady else ""
-    return f"The saturated job, {limit}; {', '.join(limits)} calls in flight at most{shaky}"
+    calls = f"{', '.join(limits)} calls in flight at most, every tenth asked for its log"
+    return f"The saturated job, {limit}; {calls}{shaky}"
 
 
 def answer(found: Sequence[Point]) -> str:
