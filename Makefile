@@ -17,9 +17,9 @@ bench: setup  ## the main job: a surge offloaded to each language in turn, then 
 test:  ## bring everything, then lint, check types and run the tests
 	@scripts/setup tests
 	@$(MAKE) --no-print-directory lint
-	@nice $(BIN)/pytest -m "pure and not proof" >.cache/pure-tests.log 2>&1 & pure=$$!; failed=0; \
-	$(BIN)/pytest -m "not pure and not proof" --durations=40 --durations-min=4 || failed=1; \
-	wait $$pure || failed=1; cat .cache/pure-tests.log; exit $$failed
+	@nice $(BIN)/pytest -m "beside and not proof" >.cache/beside.log 2>&1 & beside=$$!; failed=0; \
+	$(BIN)/pytest -m "not beside and not proof" --durations=40 --durations-min=4 || failed=1; \
+	wait $$beside || failed=1; cat .cache/beside.log; exit $$failed
 
 proofs:  ## what the tests show by examples, many more times over
 	@scripts/setup tests

@@ -19,6 +19,8 @@ from botocore.exceptions import ClientError, WaiterError
 from bench.lambdas.target import TargetError, child_service, deployed, force_cold, open_target
 from flink_job.offload.client import LambdaClient
 
+pytestmark = pytest.mark.beside
+
 ROOT = Path(__file__).parent.parent
 HELLO = Path(__file__).parent / "data/hello"
 Run = Callable[..., str]

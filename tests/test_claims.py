@@ -15,7 +15,7 @@ import pytest
 from bench import stats
 from tests.proofs import proof
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 RNG = np.random.Generator
 

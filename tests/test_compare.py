@@ -16,7 +16,7 @@ from bench.report.gather.latency import PARTS
 from bench.report.say import compare, languages, places, versus
 from tests import synthetic
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from bench.facts.cost import PRICES, Usage
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 
 def test_a_million_calls_of_100_ms_at_1024_mb_are_100_000_gb_seconds() -> None:

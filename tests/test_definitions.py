@@ -18,7 +18,7 @@ from bench.report.gather.surges import Setting, Surge
 from bench.report.say import answer, metrics, money, relief
 from tests import synthetic
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 Records = Iterator[tuple[str, dict[str, Any]]]
 START_MS = 5000.0

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from bench.cli import main
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,7 @@ from flink_job.load.workloads import workload
 from flink_job.settings import JobSettings
 from functions.python.tokenizer import tokenize
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 SETTINGS = JobSettings(
     method="none",

@@ -8,7 +8,7 @@ import pytest
 
 from bench.facts import machine
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 QUIET = [20.0, 20.2, 20.1, 20.1, 20.3]
 

@@ -40,7 +40,7 @@ from flink_job.tokenizer import Due, Tokenize
 from tests.flink_contract import NOTHING, Clock, Later, Subtask, TaskThread, Vertex
 from tests.proofs import proof
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 SCENARIOS = 2000
 CHUNKS = 10  # of which every test run tries the first two

@@ -13,7 +13,7 @@ from bench.report.gather.evidence import load
 from bench.report.say import peers
 from tests import synthetic
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from bench.steering.replay.traces import Trace, over_ms, read_traces, replay
 from bench.steering.simulation import Course, Noise, World, latencies_ms, simulate
 from flink_job.load.shapes import Constant, Shape, Sine, Surge, parse
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 DATA = Path(__file__).parent / "data"
 SIMULATED = sorted((DATA / "traces").glob("*.jsonl"))

@@ -16,7 +16,7 @@ from bench.facts import records
 from bench.facts.records import SCHEMA, NotRecorded, RecordsUnreadable, Run, TornLine, frames, read
 from bench.report.gather import evidence
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 CALL: dict[str, Any] = {
     "language": "java",

@@ -10,7 +10,7 @@ from bench.cluster.flink import Cluster
 from bench.experiments.relief import ELSEWHERE, Place, ScaleOut
 from bench.steering.policy import Decision
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 OVERLOADED = Decision(overloaded=True, share=0.0, in_flight=0, reason="")
 CALM = Decision(overloaded=False, share=0.0, in_flight=0, reason="")

@@ -22,7 +22,7 @@ from bench.report.say import answer, languages, metrics, money, relief
 from bench.report.say.table import number, time
 from tests import synthetic
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 Records = Iterator[tuple[str, dict[str, Any]]]
 

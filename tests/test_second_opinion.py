@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 ROOT = Path(__file__).parent.parent
 NAMES = {"Python": "python", "Java": "java", "Node": "node"}

@@ -25,7 +25,7 @@ from bench.lambdas.local.storage import Storage
 from bench.lambdas.local.template import Function
 from tests.proofs import proof
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 FUNCTION = Function("F", "python3.11", "h.h", Path("/nowhere"))
 FUZZ = settings(

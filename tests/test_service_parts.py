@@ -14,7 +14,7 @@ from bench.lambdas.local.runtimes import RUNTIMES, command, surroundings
 from bench.lambdas.local.template import Function, TemplateError, read, read_all
 from flink_job.offload import client as lambda_client
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 

@@ -10,7 +10,7 @@ import pytest
 from flink_job.load import traces
 from flink_job.load.shapes import PlannedBatch, Shape, Steps, batches, from_dict, parse
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 SHAPES = [
     "constant:base=333.3",

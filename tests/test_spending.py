@@ -12,7 +12,7 @@ from bench.facts.records import Run
 from bench.lambdas.spending import Expected, Overspent, Spending
 from bench.lambdas.target import Target, TargetError
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 GB_S = PRICES.gb_second["x86_64"]
 

@@ -8,7 +8,7 @@ import scipy.stats
 
 from bench import stats
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 
 def samples(seed: int, n: int) -> stats.Floats:

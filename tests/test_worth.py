@@ -22,7 +22,7 @@ from bench.report.gather.worth import Own
 from bench.report.say import worth as say
 from tests import synthetic
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.beside
 
 QUOTA = 0.4
 THROUGH_US = 6.0
