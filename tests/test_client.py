@@ -30,6 +30,7 @@ from bench.perf.boto import BotoClient
 from flink_job.offload import endpoint
 from flink_job.offload.client import Answer, CallFailed, LambdaClient, Report, parse_report
 from flink_job.offload.endpoint import lambda_api
+from tests.waiting import eventually
 
 TEMPLATE = Path(__file__).parent / "handlers" / "template.yaml"
 LIMIT = 2  # invocations at once
@@ -475,7 +476,7 @@ def test_closing_ends_calls_under_way() -> None:
     with faulty(lambda connection: time.sleep(5)) as server, ThreadPoolExecutor(2) as threads:
         client = LambdaClient(server.url, None)
         calls = [threads.submit(failure, client) for _ in range(2)]
-        wait_until(lambda: len(server.requests) == 2)
+        eventually(lambda: len(server.requests) == 2)
         started = time.monotonic()
         client.close()
         assert [call.result(2).kind for call in calls] == ["ConnectionClosedError"] * 2
@@ -554,7 +555,7 @@ def test_calls_that_are_started_are_received_by_one_thread() -> None:
         (receiver,) = (x for x in new if x.name == "receiver")
         assert sum(x.name.startswith("invoke") for x in new) <= 4
         client.close()
-        wait_until(lambda: not receiver.is_alive())
+        eventually(lambda: not receiver.is_alive())
 
 
 def test_many_threads_get_each_their_own_answer(url: str) -> None:
@@ -938,10 +939,3 @@ def test_a_log_that_cannot_be_read_loses_no_answer(log: str) -> None:
     with faulty(sends(odd)) as server:
         answer = LambdaClient(server.url, None).invoke("F", {})
     assert (answer.value, answer.report) == ([1], Report())
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

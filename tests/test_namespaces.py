@@ -24,6 +24,7 @@ from bench.lambdas.target import open_target
 from bench.steering.controller import Controller
 from bench.steering.policy import Policy, Profile, Settings, policy
 from flink_job.load.shapes import parse
+from tests.waiting import eventually
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "two-namespaces"
 MAY_NOT = 77
@@ -201,10 +202,3 @@ def written(*folders: Path) -> Iterator[Path]:
         for file in folder.rglob("*"):
             if file.is_file() and file.suffix not in (".jar", ".zip", ".class"):
                 yield file
-
-
-def eventually(ready: Callable[[], bool], seconds: float) -> None:
-    until_s = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < until_s
-        time.sleep(0.3)
