@@ -18,6 +18,7 @@ test:  ## bring everything, then lint, check types and run the tests
 	@scripts/setup tests
 	@$(MAKE) --no-print-directory lint
 	@nice $(BIN)/pytest -m "beside and not proof" >.cache/beside.log 2>&1 & beside=$$!; failed=0; \
+	trap 'kill $$beside; exit 130' INT TERM; \
 	$(BIN)/pytest -m "not beside and not proof" --durations=40 --durations-min=4 || failed=1; \
 	wait $$beside || failed=1; cat .cache/beside.log; exit $$failed
 
