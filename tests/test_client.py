@@ -536,6 +536,18 @@ def test_starting_a_call_waits_for_nothing_and_its_time_is_bounded() -> None:
             assert time.monotonic() - started < 1.8
 
 
+def test_whatever_keeps_a_call_from_being_signed_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(*_: Any) -> None:
+        raise RuntimeError("a provider of credentials of somebody's own")
+
+    with faulty(sends(reply(b"{}"))) as server:
+        client = LambdaClient(server.url, None)
+        monkeypatch.setattr(client, "_prepare", odd)
+        assert "somebody's own" in str(client.start("F", {}).exception(5))
+        monkeypatch.undo()
+        assert client.start("F", {}).result(5).value == {}
+
+
 def test_a_request_that_the_socket_does_not_take_at_once_is_sent_on(url: str) -> None:
     client = LambdaClient(url, None)
     events = [{"n": n, "x": "x" * 5_000_000} for n in range(LIMIT)]

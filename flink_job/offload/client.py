@@ -244,9 +244,12 @@ class LambdaClient:
         def send(connection: wire.Connection) -> None:
             try:
                 request = self._request(function, payload, tail)
-            except _NO_REPLY as error:
+            except Exception as error:  # of whoever provides credentials: nobody waits here
                 self._wire.give_back(connection)
-                end(error)
+                if isinstance(error, _NO_REPLY):
+                    end(error)
+                else:
+                    answer.set_exception(error)
             else:
                 self._wire.begin(connection, request, started_s + self._timeout_s, end)
 
