@@ -17,7 +17,7 @@ from bench.steering.policy import Policy, Sample, Settings
 from bench.steering.policy.references import Queue
 from bench.steering.replay.closed import SETTINGS
 from bench.steering.replay.judge import Decided, decided
-from flink_job.load.shapes import Shape, Surge, from_dict
+from flink_job.load.shapes import Constant, Shape, Surge, from_dict
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,14 @@ def _trace(
     name: str, target: str | None, record: Mapping[str, Any], samples: list[Sample]
 ) -> Trace:
     capacity = record.get("capacity_per_s")
+    shape = from_dict(record["shape"])
+    if isinstance(shape, Surge) and shape.factor == 1:  # a load without one
+        shape = Constant(shape.base)
     return Trace(
         name=name,
         source=target or "no Lambda",
         method=record["method"],
-        shape=from_dict(record["shape"]),
+        shape=shape,
         capacity_per_s=capacity and capacity * record["parallelism"],
         settings=replace(
             SETTINGS,
