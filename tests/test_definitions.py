@@ -166,6 +166,19 @@ def test_false_alarms_are_counted_by_their_beginnings_with_a_bound_an_hour(tmp_p
     assert "2 false alarms in 0.0833 minutes of calm, so at most 4,533 an hour" in said
 
 
+def test_a_surge_that_the_worker_can_just_do_is_no_overload_to_be_seen(tmp_path: Path) -> None:
+    def facts(factor: float) -> Records:
+        for kind, fields in synthetic.surge(rng(), "a"):
+            if kind == "surge":
+                fields |= {"base": 0.5, "factor": factor, "capacity_per_s": 1000.0}
+            yield kind, fields
+
+    (just,) = setting(tmp_path / "just", facts(2.0)).arms[0].surges
+    (more,) = setting(tmp_path / "more", facts(2.1)).arms[0].surges
+    assert just.detection_ms is None
+    assert more.detection_ms is not None
+
+
 def test_a_load_without_a_surge_is_calm_all_along_unless_the_worker_can_just_do_it(
     tmp_path: Path,
 ) -> None:

@@ -270,8 +270,12 @@ class Surge:
     def detection_ms(self) -> float | None:
         """From the surge's start to the moment of the first decision that calls the job overloaded;
         infinite if somebody decided and never did; None if nobody decided, the load has no moment
-        at which it starts, the job was never to be overloaded, or was called so already."""
+        at which it starts or is one that the worker can just do, the job was never to be
+        overloaded, or was called so already."""
         if not self.has_edges or self.decisions.empty or self.method in ("always", "bigger"):
+            return None
+        base, factor = self.conditions.base, self.conditions.factor
+        if base is not None and factor is not None and base * factor <= 1:
             return None
         if len(self._early) and self._early["overloaded"].iloc[-1]:
             return None
