@@ -47,7 +47,8 @@ NAMES = (
     "three", "picture", "answer", "pooled", "methods", "ways", "rescaling", "surge", "bursts",
     "cost-surge", "cost", "cost-memory", "cold", "cold-text", "cold-memory", "compute", "wall",
     "warm-up", "aa", "cpu", "capacity", "metrics", "failures", "breakpoint-edge",
-    "breakpoint-steps", "breakpoint-metrics", "breakpoint-push", "worth", "subtasks", "places",
+    "breakpoint-steps", "breakpoint-metrics", "breakpoint-push", "worth", "subtasks", "sweep-rate",
+    "places",
     "faults", "faults-ordered", "faults-source", "faults-source-ordered", "soak", "peers",
 )  # fmt: skip
 _MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)

@@ -32,6 +32,7 @@ def details(e: Evidence, settings: Sequence[Setting]) -> list[str]:
         *(f"**What was run?** {s.conditions.words}." for s in settings[:1]),
         *_helps_by_arm(settings),
         *_other_work(settings),
+        *_just_enough(settings),
         *(f"**Is it worth it?** {x}." for x in map(money.words, settings[:1]) if x),
         *_turns_over(e, settings),
         *_which_language(e, settings),
@@ -120,19 +121,34 @@ def _helps_by_arm(settings: Sequence[Setting]) -> list[str]:
 def _other_work(settings: Sequence[Setting]) -> list[str]:
     """The same for other work than the main setting's, with what was offloaded of it: of some the
     policy says that it is not worth a call."""
-    said: dict[str, str] = {}
+    said: dict[str, dict[str, str]] = {}
     for s in settings[1:]:
-        found = _against_none([s])
-        if not found or s.conditions.work == settings[0].conditions.work:
+        if s.conditions.work == settings[0].conditions.work:
             continue
-        each = "; ".join(
-            f"{_who(a)} {_ratio(c)}, {over(a.values('calls'), count)} calls" for a, c in found
-        )
-        said.setdefault(s.conditions.work, each)
+        for a, c in _against_none([s]):
+            each = f"{_who(a)} {_ratio(c)}, {over(a.values('calls'), count)} calls"
+            said.setdefault(s.conditions.work, {}).setdefault(_who(a), each)
     if not said:
         return []
-    works = ". ".join(f"*{_upper(work)}*: {each}" for work, each in said.items())
+    works = ". ".join(f"*{_upper(work)}*: {'; '.join(x.values())}" for work, x in said.items())
     return [f"**And other work?** p99 without ÷ with offload. {works}."]
+
+
+def _just_enough(settings: Sequence[Setting]) -> list[str]:
+    """The same for a load that the worker can just do, without a surge."""
+    said = []
+    for s in settings:
+        base, flat = s.conditions.base, s.conditions.factor == 1
+        if base is None or not flat:
+            continue
+        load = f"{base:g} × the measured capacity for {s.conditions.duration_s:g} s"
+        said += [
+            f"{load}: p99 {over(s.baseline.values('p99_ms'), time)} without and "
+            f"{over(a.values('p99_ms'), time)} with it, ÷ {_ratio(c)}, {_who(a)}"
+            for a, c in _against_none([s])
+            if s.baseline
+        ]
+    return [f"**And a load that it can just do?** {'; '.join(said)}."] if said else []
 
 
 def _ratio(c: Comparison) -> str:
