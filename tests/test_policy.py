@@ -19,7 +19,6 @@ from bench.steering.policy import POLICIES, Decision, Profile, Sample, Settings,
 from bench.steering.policy.amount import NOTHING, amount, batches_per_call, relief
 from bench.steering.policy.default import Default
 from bench.steering.policy.learn import Learned
-from bench.steering.policy.references import Queue
 from bench.steering.replay import closed
 from bench.steering.replay.closed import CALM, SETTINGS, Figures
 from bench.steering.replay.judge import alarms, detection_ms, p95, to_zero_ms
@@ -548,10 +547,7 @@ def is_behind(trace: Trace, at_ms: float) -> bool:
     """Whether more waits by then than is offered within half a second: a JVM that has just started
     can be behind in calm."""
     assert trace.shape is not None
-    queue = Queue()
-    for sample in (x for x in trace.samples if x.at_ms <= at_ms):
-        queue = queue.look(trace.shape, sample)
-    return queue.backlog > 0.5 * trace.shape.rate(at_ms / 1000)
+    return trace.backlogs[at_ms] > 0.5 * trace.shape.rate(at_ms / 1000)
 
 
 def test_a_trace_is_labelled_by_where_it_comes_from() -> None:

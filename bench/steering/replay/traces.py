@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -30,6 +30,8 @@ class Trace:
         method: what the job did about the surge while it was recorded.
         shape: None where nobody knows the schedule.
         capacity_per_s: of all subtasks together, if it is known.
+        backlogs: sentences due and not taken up, by the time of a sample: for who judges, no policy
+            is told.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Trace:
     capacity_per_s: float | None
     settings: Settings
     samples: list[Sample]
+    backlogs: Mapping[float, float] = field(default_factory=dict)
 
 
 def read_traces(path: Path) -> list[Trace]:
@@ -52,13 +55,22 @@ def read_traces(path: Path) -> list[Trace]:
         records = list(_records(file))
     target = next((r.get("target") for r in records if r["kind"] == "run"), None)
     samples: dict[str, list[Sample]] = {}
+    backlogs: dict[str, dict[float, float]] = {}
     for record in records:
         if record["kind"] == "sample":
             samples.setdefault(record["surge"], []).append(Sample.from_record(record))
+            if record.get("backlog") is not None:
+                backlogs.setdefault(record["surge"], {})[record["at_ms"]] = record["backlog"]
     name = path.name if path.is_dir() else path.stem
     traces = [
-        _trace(
-            name if len(samples) == 1 else f"{name}/{r['surge']}", target, r, samples[r["surge"]]
+        replace(
+            _trace(
+                name if len(samples) == 1 else f"{name}/{r['surge']}",
+                target,
+                r,
+                samples[r["surge"]],
+            ),
+            backlogs=backlogs.get(r["surge"], {}),
         )
         for r in records
         if r["kind"] == "surge" and r["surge"] in samples
