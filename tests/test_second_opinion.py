@@ -73,7 +73,7 @@ def records() -> dict[str, pd.DataFrame]:
     for file in sorted((ROOT / "tests/data/recorded").glob("*/records.jsonl.gz")):
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             facts = [json.loads(line) for line in lines]
-            if "emulated" in facts[0]["target"]:  # another place: of it one table tells, "places"
+            if "emulated" in (facts[0]["target"] or ""):  # elsewhere: table "places"
                 continue
             for fact in facts:
                 kinds.setdefault(fact["kind"], []).append(fact | {"run": file.parent.name})
