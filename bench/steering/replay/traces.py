@@ -63,14 +63,12 @@ def read_traces(path: Path) -> list[Trace]:
                 backlogs.setdefault(record["surge"], {})[record["at_ms"]] = record["backlog"]
     name = path.name if path.is_dir() else path.stem
     traces = [
-        replace(
-            _trace(
-                name if len(samples) == 1 else f"{name}/{r['surge']}",
-                target,
-                r,
-                samples[r["surge"]],
-            ),
-            backlogs=backlogs.get(r["surge"], {}),
+        _trace(
+            name if len(samples) == 1 else f"{name}/{r['surge']}",
+            target,
+            r,
+            samples[r["surge"]],
+            backlogs.get(r["surge"], {}),
         )
         for r in records
         if r["kind"] == "surge" and r["surge"] in samples
@@ -138,7 +136,11 @@ def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _trace(
-    name: str, target: str | None, record: Mapping[str, Any], samples: list[Sample]
+    name: str,
+    target: str | None,
+    record: Mapping[str, Any],
+    samples: list[Sample],
+    backlogs: Mapping[float, float],
 ) -> Trace:
     capacity = record.get("capacity_per_s")
     shape = from_dict(record["shape"])
@@ -158,6 +160,7 @@ def _trace(
             parallelism=record["parallelism"],
         ),
         samples=samples,
+        backlogs=backlogs,
     )
 
 
